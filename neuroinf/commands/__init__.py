@@ -1,0 +1,1 @@
+"""One command per file: arguments in, function calls, words out."""

@@ -1,0 +1,73 @@
+"""`neuroinf info FILE`: what a dataset, checkpoint or recording holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from neuroinf.commands.arguments import Arguments
+from neuroinf.errors import InputError
+
+
+def info(arguments: Sequence[str]) -> None:
+    """Print what a file holds; of a checkpoint, without running anything that it names."""
+    parser = Arguments("neuroinf info", "What a dataset, checkpoint or recording holds.")
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help="a package of your own classes")
+    options = parser.parse_args(list(arguments))
+    path: Path = options.file
+    if not path.is_file():
+        raise InputError(f"neuroinf info: no file at {path}")
+    if path.suffix == ".ckpt":
+        print(_checkpoint(path, options.trust))
+    elif path.suffix in (".h5", ".hdf5") and _is_dataset(path):
+        from neuroinf.datasets.schema import Dataset
+
+        print(Dataset(path).describe())
+    else:
+        print(_recordings(path))
+
+
+def _is_dataset(path: Path) -> bool:
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            return "parameters" in file
+    except OSError as error:
+        raise InputError(f"{path} cannot be opened as HDF5: it is damaged or no such file; make it again") from error
+
+
+def _checkpoint(path: Path, trust: Sequence[str]) -> str:
+    from neuroinf.inference import load
+
+    estimator = load(path, trust)
+    weights = sum(p.numel() for part in (estimator.encoder, estimator.density) for p in part.parameters())
+    lines = [
+        f"{path}: amortized inference of {len(estimator.prior.names)} parameters, {weights:,} weights",
+        f"  encoder   {type(estimator.encoder).__name__}, density {type(estimator.density).__name__}",
+        f"  observes  {', '.join(estimator.observation.channels)} every {estimator.observation.dt:g} ms",
+        f"  trained   {len(estimator.history)} epochs, {estimator.training_seconds:.0f} s",
+    ]
+    if estimator.history:
+        last = min(estimator.history, key=lambda line: line["val/loss"])
+        lines.append(f"  val/loss  {last['val/loss']:.4f} (the prior alone: {last['val/loss_prior']:.4f})")
+    lines.append("  parameters")
+    prior = estimator.prior.to_dict()["parameters"]
+    for name, unit in zip(estimator.prior.names, estimator.prior.units, strict=True):
+        lines.append(f"    {name:<18} {unit:<6} {prior[name]}")
+    return "\n".join(lines)
+
+
+def _recordings(path: Path) -> str:
+    from neuroinf.recordings import read
+
+    lines = [f"{path}:"]
+    for sweep in read(path):
+        parts = [f"{sweep.duration / 1000:.3f} s at {sweep.dt:g} ms"]
+        if sweep.voltage is not None:
+            parts.append(f"voltage {sweep.voltage.min():.1f} to {sweep.voltage.max():.1f} mV")
+        if sweep.stimulus is not None:
+            parts.append(f"current {sweep.stimulus.min():.1f} to {sweep.stimulus.max():.1f} pA")
+        lines.append(f"  {sweep.name}: " + ", ".join(parts))
+    return "\n".join(lines)

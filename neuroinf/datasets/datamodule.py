@@ -1,0 +1,210 @@
+"""Batches of (observation, parameters) streamed from a simulated file, for Lightning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import Dataset as TorchDataset
+
+from neuroinf.datasets.generation import Simulation, generate
+from neuroinf.datasets.observation import Observation
+from neuroinf.datasets.schema import Dataset
+from neuroinf.datasets.splits import Partition, RandomRows, Split
+from neuroinf.errors import InputError
+from neuroinf.priors import Prior
+
+Batch = tuple[Tensor, Tensor]
+Draw = tuple[int, int]
+
+
+class EpochShuffle(Sampler[Draw]):
+    """Every row once per epoch, as (epoch, row): in a new order each epoch, the same for the same seed.
+
+    The epoch goes with the row to the reader, which draws that view's noise from it: a resumed run sees what the
+    uninterrupted one would have seen, whatever the number of workers.
+    """
+
+    def __init__(self, rows: NDArray[np.int64], seed: int, shuffle: bool) -> None:
+        self.rows, self.seed, self.shuffle, self.epoch = rows, seed, shuffle, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning at the start of each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Draw]:
+        if not self.shuffle:
+            return iter([(0, int(row)) for row in self.rows])
+        stream = np.random.SeedSequence(self.seed, spawn_key=(2, self.epoch))
+        order = np.random.Generator(np.random.Philox(stream)).permutation(self.rows)
+        return iter([(self.epoch, int(row)) for row in order])
+
+
+class Views(TorchDataset[Batch]):
+    """Training views of a file's rows: the observation with fresh noise, and the parameters in unconstrained space.
+
+    The file is opened in each worker. If `hold`, all rows of the file are put on the network's grid once and kept in
+    memory; else they are read when asked for.
+    """
+
+    def __init__(self, path: Path, observation: Observation, prior: Prior, duration: float, seed: int, hold: bool) -> None:
+        self.file, self.observation, self.duration, self.seed = Dataset(path), observation, duration, seed
+        self.z = prior.to_unconstrained(torch.from_numpy(self.file.parameters)).float()
+        self.held: NDArray[np.float32] | None = None
+        if hold:
+            blocks = [np.arange(i, min(i + 2048, self.file.n)) for i in range(0, self.file.n, 2048)]
+            self.held = np.concatenate([self.observe(block) for block in blocks])
+
+    def observe(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Noise-free observations x (n, C, T) of rows."""
+        if self.held is not None:
+            return self.held[rows]
+        return observe_rows(self.file, rows, self.observation, self.duration)
+
+    def __getitems__(self, draws: list[Draw]) -> Batch:
+        x = self.observe(np.array([row for _, row in draws]))
+        for i, (epoch, row) in enumerate(draws):
+            stream = np.random.Philox(key=np.array([self.seed, 1 + epoch], np.uint64), counter=[0, 0, 0, row])
+            x[i] = self.observation.corrupt(x[i], np.random.Generator(stream))
+        return torch.from_numpy(x), self.z[[row for _, row in draws]]
+
+    def __getitem__(self, draw: Draw) -> Batch:
+        x, z = self.__getitems__([draw])
+        return x[0], z[0]
+
+    def __len__(self) -> int:
+        return self.file.n
+
+
+def observe_rows(
+    file: Dataset, rows: NDArray[np.int64], observation: Observation, duration: float
+) -> NDArray[np.float32]:
+    """Noise-free observations x (n, C, T) of a file's rows."""
+    content = file.rows(rows)
+    return observation.assemble(
+        len(rows),
+        duration,
+        {name: (values, file.record_dt) for name, values in content.continuous.items()},
+        content.spikes,
+        (content.stimulus, file.stimulus_dt),
+    )
+
+
+class SimulationDataModule(L.LightningDataModule):
+    """Simulates what it does not find, then streams it.
+
+    Args:
+        simulation: What the file holds.
+        observation: What the network sees of it.
+        path: The HDF5 file.
+        split: Which rows train, validate and test.
+        test_stimulus: If given, tests are made with this stimulus, in a file of their own beside the first.
+        test_rows: Number of rows of that file.
+        batch_size: Rows per batch.
+        workers: Reading processes; 0 reads in the training process.
+        simulation_workers: Processes or threads that simulate.
+        memory_limit: GB. A file whose observations take no more than this is held in memory.
+        seed: Seed of split, order and noise.
+    """
+
+    def __init__(
+        self,
+        simulation: Simulation,
+        observation: Observation,
+        path: str,
+        split: Split | None = None,
+        test_stimulus: Any = None,
+        test_rows: int = 1000,
+        batch_size: int = 256,
+        workers: int = 0,
+        simulation_workers: int = 2,
+        memory_limit: float = 4.0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.simulation, self.observation, self.path = simulation, observation, path
+        self.split: Split = RandomRows() if split is None else split
+        self.test_stimulus, self.test_rows = test_stimulus, test_rows
+        self.batch_size, self.workers, self.simulation_workers = batch_size, workers, simulation_workers
+        self.memory_limit, self.seed = memory_limit, seed
+        self.partition: Partition | None = None
+        self._views: Views | None = None
+
+    @property
+    def prior(self) -> Prior:
+        """The prior that the parameters are drawn from."""
+        return self.simulation.prior
+
+    @property
+    def test_path(self) -> Path:
+        """The file with the test rows: its own if there is a test stimulus, else the training file."""
+        path = Path(self.path)
+        return path if self.test_stimulus is None else path.with_name(f"{path.stem}_test{path.suffix}")
+
+    def test_simulation(self) -> Simulation | None:
+        """What the test file holds; None if tests are rows of the training file."""
+        if self.test_stimulus is None:
+            return None
+        return self.simulation.with_stimulus(self.test_stimulus, n=self.test_rows, seed=self.simulation.seed + 1)
+
+    def prepare_data(self) -> None:
+        """Simulate, or complete, or check the files (in one process; Lightning calls it)."""
+        generate(self.simulation, Path(self.path), workers=self.simulation_workers)
+
+    def setup(self, stage: str) -> None:
+        """Open the file and split its rows."""
+        if self._views is not None:
+            return
+        file = Dataset(Path(self.path))
+        steps = self.simulation.duration / self.observation.dt
+        gigabytes = 4e-9 * file.n * self.observation.width * steps
+        self._views = Views(
+            Path(self.path),
+            self.observation,
+            self.prior,
+            self.simulation.duration,
+            self.seed,
+            hold=gigabytes <= self.memory_limit,
+        )
+        self.partition = self.split.partition(file.names, file.parameters, file.waveform_index, self.seed)
+
+    def _loader(self, rows: NDArray[np.int64], shuffle: bool) -> DataLoader[Batch]:
+        if self._views is None:
+            raise InputError("the data module has not been set up: call setup('fit') first")
+        return DataLoader(
+            self._views,
+            batch_size=self.batch_size,
+            sampler=EpochShuffle(rows, self.seed, shuffle),
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+            collate_fn=_as_it_is,
+        )
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Training rows, shuffled, with fresh noise each epoch."""
+        return self._loader(self._rows().train, shuffle=True)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Validation rows, always in the same order with the same noise."""
+        return self._loader(self._rows().val, shuffle=False)
+
+    def _rows(self) -> Partition:
+        if self.partition is None:
+            self.setup("fit")
+        assert self.partition is not None
+        return self.partition
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    """Rows are read a batch at a time: there is nothing left to collate."""
+    return batch

@@ -1,0 +1,54 @@
+"""How arrays lie in the file: chunks, checksums, and the names of what a row can come to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import DTypeLike
+
+SCHEMA_VERSION = 1
+STATUS = ("ok", "silent", "non_finite", "terminated")
+OFFSETS, TIMES = "response/spikes/offsets", "response/spikes/times"
+
+# measured on rows of 1,000 float32: a random batch of 64 rows takes 1.4 ms with chunks of 16 or 32 kB, 3 ms with 128 kB;
+# a scan runs at 1 GB/s with 4 kB, 2 GB/s from 16 kB upwards
+CHUNK_BYTES = 32 * 1024
+
+# the first format whose metadata carry checksums, and whose chunk index is an array instead of a tree
+FORMAT = ("v110", "v110")
+
+
+def open_new(path: Path) -> h5py.File:
+    """A new, empty file, in place of whatever is there."""
+    return h5py.File(path, "w", libver=FORMAT)
+
+
+def create(file: h5py.File, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> h5py.Dataset:
+    """An empty dataset of rows, chunked along the first axis and checksummed.
+
+    Not compressed: lzf with shuffle saves 18 % of a float32 voltage, writes 5 times and reads 4 times slower.
+    """
+    row_bytes = np.dtype(dtype).itemsize * max(1, int(np.prod(shape[1:], dtype=np.int64)))
+    rows = max(1, min(shape[0], CHUNK_BYTES // row_bytes))
+    chunks = (rows, *(max(1, size) for size in shape[1:]))
+    # an unlimited first axis is what HDF5 asks for where a dataset is empty
+    maxshape = (None, *shape[1:]) if shape[0] == 0 else None
+    return file.create_dataset(name, shape, dtype, chunks=chunks, maxshape=maxshape, fletcher32=True, track_times=False)
+
+
+def datasets(group: h5py.Group) -> dict[str, h5py.Dataset]:
+    """Every dataset below a group by its path, sorted."""
+    return {name: item for name, item in sorted(_walk(group, "")) if isinstance(item, h5py.Dataset)}
+
+
+def _walk(group: h5py.Group, prefix: str) -> Iterator[tuple[str, Any]]:
+    for name in group:
+        item = group[name]
+        if isinstance(item, h5py.Group):
+            yield from _walk(item, f"{prefix}{name}/")
+        else:
+            yield f"{prefix}{name}", item

@@ -1,0 +1,230 @@
+"""What a file of simulations holds, and how any of its rows is computed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuroinf.datasets.layout import STATUS
+from neuroinf.datasets.streams import ROW, WAVEFORM, Streams
+from neuroinf.errors import InputError
+from neuroinf.priors import Prior
+from neuroinf.simulators.protocol import HasRheobase, Simulator
+from neuroinf.stimuli import Stimulus
+
+# stimulus and response of one call: small beside a process, large enough for a simulator that loops over time in Python
+CALL_BYTES = 32 * 2**20
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """Everything that defines a file's content.
+
+    Args:
+        simulator: Parameters and stimulus to response.
+        prior: What the parameters of each row are drawn from; names as the simulator's, in any order.
+        stimulus: What each row sees: one of a bank of waveforms, times the row's rheobase if that is the stimulus' unit.
+        n: Number of rows, N.
+        dt: The simulator's step, ms.
+        record_dt: Step of the stored channels, ms: each stored sample is the last one of its window.
+        seed: Root seed. Row i depends on it and on i alone.
+        waveforms: Size of the bank, S; waveform s depends on the seed and on s alone. If there are fewer rows, only
+            those waveforms are kept that some row saw. A frozen stimulus has one.
+
+    Raises:
+        InputError: if the parts do not fit each other.
+    """
+
+    simulator: Simulator
+    prior: Prior
+    stimulus: Stimulus
+    n: int
+    dt: float
+    record_dt: float
+    seed: int = 0
+    waveforms: int = 4096
+
+    def __post_init__(self) -> None:
+        for name, least in (("n", 1), ("waveforms", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise InputError(f"simulation.{name} must be at least {least}, found {getattr(self, name)}")
+        if not (math.isfinite(self.dt) and self.dt > 0):
+            raise InputError(f"simulation.dt must be a positive number of ms, found {self.dt}")
+        _multiple(self.record_dt, self.dt, "simulation.record_dt", "simulation.dt")
+        _multiple(self.stimulus.dt, self.dt, "the stimulus' dt", "simulation.dt")
+        _multiple(self.stimulus.duration, self.stimulus.dt, "the stimulus' duration", "the stimulus' dt")
+        _multiple(self.stimulus.duration, self.record_dt, "the stimulus' duration", "simulation.record_dt")
+        self._check_names()
+        self._check_unit()
+
+    def _check_names(self) -> None:
+        ours, theirs = dict(zip(self.prior.names, self.prior.units, strict=True)), self.simulator
+        wanted = dict(zip(theirs.parameters, theirs.units, strict=True))
+        missing, unknown = [k for k in wanted if k not in ours], [k for k in ours if k not in wanted]
+        if missing or unknown:
+            raise InputError(
+                f"the prior must name the simulator's free parameters {list(wanted)}: missing {missing}, unknown {unknown}; "
+                f"give a range to each, or fix it in the simulator"
+            )
+        for name, unit in wanted.items():
+            if ours[name] != unit:
+                raise InputError(f"the simulator takes {name} in {unit}, the prior gives it in {ours[name]}")
+
+    def _check_unit(self) -> None:
+        if self.in_rheobase and not isinstance(self.simulator, HasRheobase):
+            raise InputError(
+                f"the stimulus is given in rheobases, but {type(self.simulator).__name__} has no rheobase(theta); "
+                f"give the stimulus in {self.simulator.stimulus_unit}, or add that method"
+            )
+        if not self.in_rheobase and self.stimulus.unit != self.simulator.stimulus_unit:
+            raise InputError(
+                f"the simulator takes a stimulus in {self.simulator.stimulus_unit}, this one is in {self.stimulus.unit}"
+            )
+
+    @property
+    def in_rheobase(self) -> bool:
+        """Whether the waveform is multiplied by each row's rheobase."""
+        return self.stimulus.unit == "rheobase"
+
+    @property
+    def duration(self) -> float:
+        """Duration of each row, ms."""
+        return float(self.stimulus.duration)
+
+    def with_stimulus(self, stimulus: Stimulus, n: int, seed: int) -> Simulation:
+        """The same neurons' distribution under another stimulus, number of rows and seed."""
+        return replace(self, stimulus=stimulus, n=n, seed=seed)
+
+    def bank(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The bank: its waveforms' numbers (S,), sorted, and the waveforms (S, K, T)."""
+        numbers = np.arange(1 if self.stimulus.frozen else self.waveforms)
+        if self.n < len(numbers):
+            streams = Streams(self.seed, ROW)
+            numbers = np.unique([self._draw_waveform(streams(row))[1] for row in range(self.n)])
+        streams = Streams(self.seed, WAVEFORM)
+        return numbers, np.stack([self.stimulus.sample(streams(int(s))).astype(np.float32) for s in numbers])
+
+    def rows(self, start: int, stop: int, numbers: NDArray[np.int64], bank: NDArray[np.float32]) -> SimulatedRows:
+        """Simulate rows start to stop - 1, given the bank."""
+        streams, prior = Streams(self.seed, ROW), self.prior
+        theta, seeds = np.empty((stop - start, len(prior.names))), []
+        index = np.empty(stop - start, np.int64)
+        for i, row in enumerate(range(start, stop)):
+            stream = streams(row)
+            seed, index[i] = self._draw_waveform(stream)
+            seeds.append(seed)
+            theta[i] = prior.row(row, stream)
+        index = np.searchsorted(numbers, index).astype(np.int32)
+        columns = theta[:, [prior.names.index(name) for name in self.simulator.parameters]]
+        scale = None
+        if isinstance(self.simulator, HasRheobase) and self.in_rheobase:
+            scale = np.asarray(self.simulator.rheobase(columns), np.float64)
+        steps = round(self.duration / self.dt)
+        per_call = max(1, CALL_BYTES // (4 * steps * (bank.shape[1] + 1 + len(self.simulator.channels))))
+        rows = SimulatedRows(theta, index, scale)
+        for i in range(0, stop - start, per_call):
+            part = slice(i, i + per_call)
+            stimulus = present(bank[index[part]], None if scale is None else scale[part])
+            stimulus = np.repeat(stimulus, round(self.stimulus.dt / self.dt), axis=-1)
+            response = self.simulator.simulate(columns[part], stimulus, self.dt, seeds[part])
+            self._keep(rows, response, len(columns[part]), steps)
+        return rows
+
+    def _draw_waveform(self, stream: np.random.Generator) -> tuple[int, int]:
+        """The first two draws of a row's stream: the simulator's seed, and which waveform the row sees."""
+        seed = int(stream.integers(2**63))
+        return seed, 0 if self.stimulus.frozen else int(stream.integers(self.waveforms))
+
+    def _keep(self, rows: SimulatedRows, response: dict[str, Any], n: int, steps: int) -> None:
+        every = round(self.record_dt / self.dt)
+        failed = np.zeros(n, bool)
+        for name, values in response.items():
+            if name in ("spikes", "terminated"):
+                continue
+            values = self._checked(values, name, (n, steps))
+            # NaN is a sample that the model does not define (a spike cut); a state that diverges passes through infinity
+            failed |= np.isinf(values).any(axis=tuple(range(1, values.ndim)))
+            if values.ndim > 1 and values.shape[-1] == steps:
+                failed |= np.isnan(values).all(axis=tuple(range(1, values.ndim)))
+                values = values[..., every - 1 :: every]
+            key = name if name.startswith("latent/") else f"response/{name}"
+            rows.arrays.setdefault(key, []).append(values.astype(np.float32))
+        missing = [name for name in self.simulator.channels if f"response/{name}" not in rows.arrays]
+        if missing:
+            raise InputError(f"{type(self.simulator).__name__} announces the channels {missing} but did not return them")
+        status = np.zeros(n, np.uint8)
+        if "spikes" in response:
+            spikes = [np.asarray(times, np.float64) for times in response["spikes"]]
+            if len(spikes) != n:
+                raise InputError(f"{type(self.simulator).__name__} returned spikes of {len(spikes)} rows for {n}")
+            rows.spikes.extend(times.astype(np.float32) for times in spikes)
+            failed |= [not np.isfinite(times).all() for times in spikes]
+            status[[len(times) == 0 for times in spikes]] = STATUS.index("silent")
+        if "terminated" in response:
+            status[np.asarray(response["terminated"], bool)] = STATUS.index("terminated")
+        status[failed] = STATUS.index("non_finite")
+        rows.status.append(status)
+
+    def _checked(self, values: Any, name: str, shape: tuple[int, int]) -> NDArray[Any]:
+        """The response as an array, if it is one that was announced and of the right shape: (n, T), latents (n, ...)."""
+        channel, latent = name in self.simulator.channels, name.startswith("latent/")
+        found = np.asarray(values) if channel or latent else None
+        if found is None or (found.shape != shape if channel else found.shape[:1] != shape[:1]):
+            raise InputError(
+                f"{type(self.simulator).__name__}.simulate returned {name!r}{'' if found is None else f' of shape {found.shape}'}"
+                f"; expected the channels {list(self.simulator.channels)} of shape {shape}, spikes, terminated, and "
+                f"latent/<name> arrays of {shape[0]} rows"
+            )
+        return found
+
+    def attributes(self) -> dict[str, dict[str, Any]]:
+        """Names, units and steps: the attributes of each dataset that has any."""
+        simulator, prior = self.simulator, self.prior
+        unit = "rheobase" if self.in_rheobase else simulator.stimulus_unit
+        recorded = {f"response/{k}": {"dt": self.record_dt, "unit": u} for k, u in simulator.channels.items()}
+        return {
+            "parameters": {"names": list(prior.names), "units": list(prior.units), "prior": prior.to_dict()},
+            "stimulus/waveform": {"dt": float(self.stimulus.dt), "unit": unit},
+            "stimulus/scale": {"unit": simulator.stimulus_unit},
+            "response/spikes/times": {"unit": "ms"},
+            "status": {"names": list(STATUS)},
+            **recorded,
+        }
+
+
+@dataclass
+class SimulatedRows:
+    """Simulated rows: parameters (n, P), waveform index (n,), scale (n,) or None, and the response in parts of rows."""
+
+    theta: NDArray[np.float64]
+    index: NDArray[np.int32]
+    scale: NDArray[np.float64] | None
+    arrays: dict[str, list[NDArray[np.float32]]] = field(default_factory=dict)
+    spikes: list[NDArray[np.float32]] = field(default_factory=list)
+    status: list[NDArray[np.uint8]] = field(default_factory=list)
+
+    def datasets(self) -> dict[str, NDArray[Any]]:
+        """As they are stored, by path."""
+        found: dict[str, NDArray[Any]] = {"parameters": self.theta, "stimulus/index": self.index}
+        if self.scale is not None:
+            found["stimulus/scale"] = self.scale
+        found |= {name: np.concatenate(parts) for name, parts in self.arrays.items()}
+        if self.spikes:
+            found["response/spikes/offsets"] = np.cumsum([0, *map(len, self.spikes)], dtype=np.int64)
+            found["response/spikes/times"] = np.concatenate(self.spikes)
+        return found | {"status": np.concatenate(self.status)}
+
+
+def present(waveform: NDArray[np.float32], scale: NDArray[np.float64] | None) -> NDArray[np.float32]:
+    """What rows saw: waveforms (n, K, T), times each row's scale (n,) in float64, rounded to float32 once."""
+    return waveform if scale is None else (scale[:, None, None] * waveform).astype(np.float32)
+
+
+def _multiple(value: float, step: float, value_name: str, step_name: str) -> None:
+    ratio = value / step
+    if not (math.isfinite(ratio) and round(ratio) >= 1 and abs(ratio - round(ratio)) < 1e-6 * ratio):
+        raise InputError(f"{value_name} must be a whole multiple of {step_name}, found {value} and {step} ms")

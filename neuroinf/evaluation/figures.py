@@ -1,0 +1,247 @@
+"""The figures of the report: axes with units, the baseline always drawn, legible without colour."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from numpy.typing import NDArray
+from scipy import stats
+
+from neuroinf.evaluation.calibration import coverage_curve
+from neuroinf.evaluation.comparison import Comparison
+from neuroinf.evaluation.estimates import Estimates, unit_moments
+from neuroinf.evaluation.metrics import SIGNIFICANCE, nrmse, r2
+from neuroinf.evaluation.predictive import Responses
+from neuroinf.priors import Prior
+
+FloatArray = NDArray[np.float64]
+
+# Markers and dashes differ as well as colours (Okabe & Ito's palette), so that greyscale print keeps them apart.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)), (0, (8, 3)))
+_BASELINE: dict[str, Any] = {"color": "0.35", "linestyle": "--", "linewidth": 1.2}
+_MOST_POINTS = 2000
+
+
+def recovery(truth: FloatArray, estimates: Estimates, prior: Prior) -> Figure:
+    """Estimated against true value of each parameter, with the identity and the line of predicting the prior's mean."""
+    figure, axes = _panels(len(prior.names))
+    shown = np.flatnonzero(estimates.answered)[:_MOST_POINTS]
+    scores, mean = r2(truth, estimates.mean, prior), prior.from_unit(unit_moments(prior)[0])
+    for j, (ax, name, unit) in enumerate(zip(axes, prior.names, prior.units, strict=True)):
+        low, high = prior.low[j], prior.high[j]
+        ax.plot(truth[shown, j], estimates.mean[shown, j], ".", color=_COLOURS[0], markersize=3, alpha=0.5)
+        ax.plot([low, high], [low, high], color="black", linewidth=1, label="truth")
+        ax.axhline(mean[j], **_BASELINE, label="prior mean")
+        scale = "log" if prior.is_log[j] else "linear"
+        ax.set(xscale=scale, yscale=scale)
+        if scale == "log":
+            _plain_log_ticks(ax.xaxis)
+            _plain_log_ticks(ax.yaxis)
+        ax.set(xlabel=f"true {_labelled(name, unit)}", ylabel=f"estimated {name}")
+        ax.set_title("R² undefined" if math.isnan(scores[j]) else f"R² = {scores[j]:.3f}", fontsize=10)
+    axes[0].legend(fontsize=8, loc="upper left")
+    missing = len(truth) - int(estimates.answered.sum())
+    note = f", no answer for {missing} of {len(truth)} neurons" if missing else ""
+    figure.suptitle(f"{estimates.method}: recovery of each parameter{note}", fontsize=11)
+    return figure
+
+
+def error_against_time(comparison: Comparison) -> Figure:
+    """Error (nrmse, mean over parameters) against seconds per neuron: a line per method, a point per condition."""
+    figure, (ax,) = _panels(1, width=7.5, height=4.8)
+    floor = math.nan
+    methods = dict.fromkeys(m for answers in comparison.estimates.values() for m in answers)
+    for k, method in enumerate(methods):
+        seconds, errors, labels = [], [], []
+        for number, condition in enumerate(comparison.conditions, start=1):
+            answer = comparison.estimates[condition.name].get(method)
+            if answer is None:
+                continue
+            error = float(np.mean(nrmse(comparison.truth, answer.mean, comparison.prior)))
+            if method == "prior_mean":
+                floor = error
+            elif answer.seconds_per_neuron is not None and math.isfinite(error):
+                seconds.append(answer.seconds_per_neuron)
+                errors.append(error)
+                labels.append(number)
+        if not errors:
+            continue
+        style = _style(k - 1)
+        ax.plot(seconds, errors, **style, label=method, markersize=7, linewidth=1, markerfacecolor="white")
+        for x, y, text in _merged(seconds, errors, labels):
+            ax.annotate(text, (x, y), textcoords="offset points", xytext=(7, -3), fontsize=8)
+    ax.axhline(floor, **_BASELINE, label="prior mean")
+    names = "\n".join(f"{i} {c.name}" for i, c in enumerate(comparison.conditions, start=1))
+    ax.text(1.02, 0.0, f"conditions\n{names}", transform=ax.transAxes, fontsize=8, va="bottom")
+    ax.set(xscale="log", yscale="log", xlabel="time for one neuron (s)")
+    ax.set_ylabel("error (nrmse, fraction of the prior's range)")
+    _plain_log_ticks(ax.yaxis)
+    ax.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False)
+    ax.grid(True, which="both", color="0.9")
+    return figure
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """One neuron's observed response and the one simulated from its estimated parameters.
+
+    Args:
+        title: E.g. "best (neuron 17): voltage error 0.1 mV".
+        observed: One row.
+        predicted: One row.
+        stimulus: (T,), in the unit `stimulus_unit`, at step `stimulus_dt` (ms); or None.
+        stimulus_dt: ms.
+        stimulus_unit: Its unit.
+    """
+
+    title: str
+    observed: Responses
+    predicted: Responses
+    stimulus: NDArray[np.floating[Any]] | None = None
+    stimulus_dt: float = 1.0
+    stimulus_unit: str = "pA"
+
+
+def best_median_worst(scores: FloatArray) -> dict[str, int]:
+    """Rows of the smallest, the middle and the largest score among those that are defined; fewer if there are fewer."""
+    order = [int(i) for i in np.argsort(scores) if math.isfinite(scores[i])]
+    if not order:
+        return {}
+    chosen = {"best": order[0], "median": order[(len(order) - 1) // 2], "worst": order[-1]}
+    return {label: row for k, (label, row) in enumerate(chosen.items()) if row not in list(chosen.values())[:k]}
+
+
+def overlays(neurons: Sequence[Overlay]) -> Figure:
+    """Simulated against observed voltage and spikes, one panel above the other for each neuron, the stimulus below."""
+    figure = Figure(figsize=(10, 3.1 * len(neurons)), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.add_gridspec(2 * len(neurons), 1, height_ratios=[4, 1] * len(neurons))
+    for k, neuron in enumerate(neurons):
+        ax = figure.add_subplot(grid[2 * k])
+        rows = (
+            ("observed", neuron.observed, "black", "-", 1.6),
+            ("simulated", neuron.predicted, _COLOURS[1], "--", 1.1),
+        )
+        for label, response, colour, dashes, linewidth in rows:
+            if response.voltage is not None:
+                t = (np.arange(response.voltage.shape[1]) + 1) * response.dt
+                ax.plot(t, response.voltage[0], color=colour, linestyle=dashes, linewidth=linewidth, label=label)
+        for height, (_, response, colour, _, _) in zip((1.04, 1.12), rows, strict=True):
+            spikes = response.spikes[0]
+            if spikes is not None:
+                ax.vlines(
+                    spikes,
+                    height - 0.03,
+                    height + 0.03,
+                    colors=colour,
+                    transform=ax.get_xaxis_transform(),
+                    clip_on=False,
+                )
+        ax.set_title(neuron.title, fontsize=10, pad=22, loc="left")
+        ax.set(ylabel="voltage (mV)", xlim=(0, neuron.observed.duration))
+        ax.legend(fontsize=8, loc="lower right", bbox_to_anchor=(1, 1.14), ncols=2, frameon=False)
+        below = figure.add_subplot(grid[2 * k + 1], sharex=ax)
+        if neuron.stimulus is not None:
+            t = np.arange(len(neuron.stimulus)) * neuron.stimulus_dt
+            below.step(t, neuron.stimulus, where="post", color="0.3", linewidth=0.8)
+        below.set_ylabel(f"stimulus\n({neuron.stimulus_unit})")
+        ax.tick_params(labelbottom=False)
+        if k == len(neurons) - 1:
+            below.set_xlabel("time (ms); marks above: spikes, observed below simulated")
+    return figure
+
+
+def learning_curves(history: Sequence[Mapping[str, float]], unit: str = "loss") -> Figure:
+    """Training and validation loss by epoch, beside the loss of the prior alone.
+
+    Args:
+        history: One line for each epoch with "epoch", "val/loss", "val/loss_prior" and perhaps "train/loss".
+        unit: What the loss is, for the axis.
+    """
+    figure, (ax,) = _panels(1, width=6.5, height=4.0)
+    for k, (key, label) in enumerate((("val/loss", "validation"), ("train/loss", "training"))):
+        lines = [(line["epoch"] + 1, line[key]) for line in history if key in line]
+        if lines:
+            style = _style(k)
+            ax.plot(*zip(*lines, strict=True), **style, label=label, markersize=4, linewidth=1.2)
+    floor = [(line["epoch"] + 1, line["val/loss_prior"]) for line in history if "val/loss_prior" in line]
+    if floor:
+        ax.plot(*zip(*floor, strict=True), **_BASELINE, label="predicting the prior")
+    ax.set(xlabel="epoch", ylabel=unit)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.legend(fontsize=8)
+    ax.grid(True, color="0.9")
+    return figure
+
+
+def calibration_curve(truth: FloatArray, samples: FloatArray, prior: Prior, method: str = "amortized") -> Figure:
+    """Fraction of neurons whose truth lies in the central interval, against the interval's stated probability.
+
+    The band holds an honest posterior's curve at each level with probability 1 - 1e-4.
+    """
+    levels = np.linspace(0.02, 0.98, 49)
+    n = int(np.isfinite(samples).all(axis=(1, 2)).sum())
+    seen = coverage_curve(truth, samples, levels.tolist())
+    figure, (ax,) = _panels(1, width=6.0, height=4.6)
+    band = stats.binom.ppf([[SIGNIFICANCE / 2], [1 - SIGNIFICANCE / 2]], n, levels) / max(n, 1)
+    ax.fill_between(levels, band[0], band[1], color="0.88", label="honest, n = " + str(n))
+    ax.plot([0, 1], [0, 1], **_BASELINE)
+    for j, name in enumerate(prior.names):
+        style = _style(j)
+        ax.plot(levels, seen[:, j], **style, markevery=6, markersize=5, linewidth=1.2, label=name)
+    ax.set(xlabel="stated probability of the interval", ylabel="fraction of neurons inside", xlim=(0, 1), ylim=(0, 1))
+    ax.set_title(f"{method}: calibration (below the diagonal: too sure)", fontsize=10)
+    ax.legend(fontsize=8, loc="upper left")
+    return figure
+
+
+def _panels(n: int, width: float = 3.4, height: float = 3.1) -> tuple[Figure, list[Axes]]:
+    columns = min(n, 3)
+    rows = -(-n // columns)
+    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, [figure.add_subplot(rows, columns, k + 1) for k in range(n)]
+
+
+def _plain_log_ticks(axis: Axis) -> None:
+    """Ticks at 1, 2 and 5 times powers of ten, written out: ranges here are of a decade or two."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _merged(
+    seconds: Sequence[float], errors: Sequence[float], numbers: Sequence[int]
+) -> list[tuple[float, float, str]]:
+    """Points with their labels; points that lie on each other in a logarithmic plot share one."""
+    points: list[tuple[float, float, str]] = []
+    for x, y, number in sorted(zip(seconds, errors, numbers, strict=True), key=lambda p: p[1]):
+        close = bool(points) and y < 1.05 * points[-1][1] and abs(math.log(x / points[-1][0])) < 0.3
+        if close:
+            points[-1] = (*points[-1][:2], f"{points[-1][2]}, {number}")
+        else:
+            points.append((x, y, str(number)))
+    return points
+
+
+def _style(k: int) -> dict[str, Any]:
+    return {
+        "color": _COLOURS[k % len(_COLOURS)],
+        "marker": _MARKERS[k % len(_MARKERS)],
+        "linestyle": _DASHES[k % len(_DASHES)],
+    }
+
+
+def _labelled(name: str, unit: str) -> str:
+    return name if unit in ("", "1") else f"{name} ({unit})"

@@ -1,0 +1,177 @@
+"""A trained checkpoint, opened: recordings in, posteriors out."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from neuroinf.construction import build
+from neuroinf.datasets.observation import Observation
+from neuroinf.errors import InputError
+from neuroinf.models.novelty import Novelty
+from neuroinf.networks.densities import Density
+from neuroinf.networks.encoders import Encoder
+from neuroinf.posterior import Posterior
+from neuroinf.priors import Prior
+from neuroinf.recordings import Recording, observe
+
+FloatArray = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Estimator:
+    """What a checkpoint knows: from observations to posteriors over the parameters of its prior."""
+
+    path: Path
+    prior: Prior
+    observation: Observation
+    encoder: Encoder
+    density: Density
+    novelty: Novelty | None
+    history: list[dict[str, float]]
+    training_seconds: float
+    provenance: dict[str, Any]
+
+    @torch.inference_mode()
+    def features(self, x: FloatArray | Tensor, batch: int = 256) -> Tensor:
+        """Features (n, F) of observations (n, C, T) or, of several sweeps each, (n, S, C, T); nan = not observed."""
+        x = torch.as_tensor(x, dtype=torch.float32)
+        if x.ndim not in (3, 4) or x.shape[-2] != self.observation.width:
+            raise InputError(
+                f"expected observations (n, {self.observation.width}, T) or (n, S, {self.observation.width}, T), "
+                f"found {tuple(x.shape)}"
+            )
+        return torch.cat([self.encoder(part) for part in x.split(batch)])
+
+    def infer(
+        self,
+        recording: Recording | Sequence[Recording] | None = None,
+        *,
+        voltage: FloatArray | None = None,
+        stimulus: FloatArray | None = None,
+        spikes: FloatArray | None = None,
+        dt: float | None = None,
+    ) -> Posterior:
+        """Posterior of one neuron.
+
+        Args:
+            recording: A recording, or the sweeps of one neuron.
+            voltage: Instead of a recording: membrane potential (T,), mV.
+            stimulus: Injected current (T,), pA.
+            spikes: Spike times, ms; by default they are detected on the voltage.
+            dt: Sampling step of voltage and stimulus, ms.
+
+        Returns:
+            The posterior; what speaks against it stands in its `warnings`.
+
+        Raises:
+            InputError: if nothing that the network reads is given, or lengths or units cannot be right.
+        """
+        if recording is None:
+            if dt is None:
+                raise InputError("infer needs a recording, or voltage and stimulus with their sampling step dt in ms")
+            recording = Recording(dt=dt, voltage=voltage, stimulus=stimulus, spikes=spikes, name="arrays")
+        sweeps = [recording] if isinstance(recording, Recording) else list(recording)
+        if not sweeps:
+            raise InputError("infer needs at least one sweep, found an empty list")
+        return self.posterior(self.observe(sweeps))
+
+    def observe(self, sweeps: Sequence[Recording]) -> NDArray[np.float32]:
+        """The network's input (S, C, T) for the sweeps of one neuron, each cut into pieces no longer than a training row.
+
+        Spikes are detected and cut from the voltage, and voltage and current brought to the training step, exactly
+        as they were in training.
+        """
+        pieces: list[NDArray[np.float32]] = []
+        for sweep in sweeps:
+            x = self._observe_one(sweep)
+            longest = self._longest(x.shape[-1])
+            count = -(-x.shape[-1] // longest)
+            length = -(-x.shape[-1] // count)
+            for start in range(0, x.shape[-1], length):
+                piece = np.full((x.shape[0], longest), np.nan, np.float32)
+                part = x[:, start : start + length]
+                piece[:, : part.shape[-1]] = part
+                pieces.append(piece)
+        width = max(piece.shape[-1] for piece in pieces)
+        return np.stack([np.pad(p, ((0, 0), (0, width - p.shape[-1])), constant_values=np.nan) for p in pieces])
+
+    def _longest(self, steps: int) -> int:
+        duration = self.provenance.get("duration")
+        return steps if duration is None else min(steps, round(float(duration) / self.observation.dt))
+
+    def _observe_one(self, sweep: Recording) -> NDArray[np.float32]:
+        seen = observe(sweep, self.observation.dt, self.observation.spike_cut, self.provenance.get("dt"))
+        if seen.voltage is None and seen.stimulus is None:
+            raise InputError(f"recording {sweep.name!r} has neither voltage nor stimulus: nothing to infer from")
+        return self.observation.assemble(
+            1,
+            seen.samples * self.observation.dt,
+            {} if seen.voltage is None else {"voltage": (seen.voltage[None], self.observation.dt)},
+            None if seen.spikes is None else [seen.spikes],
+            None if seen.stimulus is None else (seen.stimulus[None, None], self.observation.dt),
+        )[0]
+
+    @torch.inference_mode()
+    def posterior(self, sweeps: FloatArray) -> Posterior:
+        """Posterior of one neuron from its sweeps (S, C, T)."""
+        features = self.features(np.asarray(sweeps)[None])
+        warnings = [] if self.novelty is None else self.novelty.warnings(features[0])
+        return Posterior(self.prior, self.density, features, warnings)
+
+
+def load(path: str | Path, trust: Sequence[str] = ()) -> Estimator:
+    """Open a checkpoint for inference.
+
+    Args:
+        path: The checkpoint. It is opened without running any code that it might hold.
+        trust: Packages beside neuroinf whose classes the checkpoint may name, such as your own simulator's.
+
+    Raises:
+        InputError: if it is no such checkpoint, or names a class of a package that is not trusted.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"no checkpoint at {path}: expected a file written by train.py")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"{path} is not opened: it holds objects other than tensors and plain values, which could run code; "
+            f"expected a checkpoint written by train.py"
+        ) from error
+    except (RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as a checkpoint ({type(error).__name__}): it is damaged or no checkpoint") from error
+    content = checkpoint.get("neuroinf") if isinstance(checkpoint, dict) else None
+    if not isinstance(content, dict) or content.get("format") != 1:
+        raise InputError(f"{path} is a checkpoint of another program or version: expected one written by this train.py")
+    encoder = build(content["encoder"], Encoder, trust)
+    density = build(content["density"], Density, trust)
+    weights = checkpoint["state_dict"]
+    for name, module in (("encoder", encoder), ("density", density)):
+        part = {k.removeprefix(name + "."): v for k, v in weights.items() if k.startswith(name + ".")}
+        try:
+            module.load_state_dict(part)
+        except RuntimeError as error:
+            raise InputError(f"{path}: the weights do not fit its own description of the {name}: the file is damaged") from error
+        module.eval()
+    novelty = content.get("novelty")
+    return Estimator(
+        path=path,
+        prior=build(content["prior"], Prior, trust),
+        observation=build(content["observation"], Observation, trust),
+        encoder=encoder,
+        density=density,
+        novelty=None if novelty is None else Novelty(**novelty),
+        history=content["history"],
+        training_seconds=content["training_seconds"],
+        provenance=content["provenance"],
+    )

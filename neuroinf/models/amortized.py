@@ -1,0 +1,133 @@
+"""Amortized inference: an encoder and a density trained on simulations, for any neuron of the prior."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Literal
+
+import lightning as L
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
+
+from neuroinf.datasets.observation import Observation
+from neuroinf.networks.densities import Density
+from neuroinf.networks.encoders import Encoder
+from neuroinf.priors import Prior
+from neuroinf.specification import Plain, specify
+
+Batch = tuple[Tensor, Tensor]
+
+
+class AmortizedInference(L.LightningModule):
+    r"""Minimises :math:`-\log q(z \mid x)` over simulations, with z the parameters in the prior's unconstrained space.
+
+    The loss is logged as train/loss and val/loss, and beside it, as val/loss_prior, what the prior alone would have.
+
+    Args:
+        prior: Prior over P parameters.
+        observation: What is observed: defines the C rows of x.
+        encoder: Makes the encoder from C.
+        density: Makes the density from the encoder's number of features and P.
+        lr: Largest learning rate.
+        weight_decay: Decoupled weight decay.
+        schedule: "one_cycle" over the whole training, or "constant".
+    """
+
+    def __init__(
+        self,
+        prior: Prior,
+        observation: Observation,
+        encoder: Callable[[int], Encoder],
+        density: Callable[[int, int], Density],
+        lr: float = 2.0e-3,
+        weight_decay: float = 1.0e-4,
+        schedule: Literal["one_cycle", "constant"] = "one_cycle",
+    ) -> None:
+        super().__init__()
+        self.prior, self.observation = prior, observation
+        self.encoder = encoder(observation.width)
+        self.density = density(self.encoder.features, len(prior.names))
+        self.lr, self.weight_decay, self.schedule = lr, weight_decay, schedule
+        self.history: list[dict[str, float]] = []
+        self.seconds = 0.0
+        self.provenance: Plain = {}
+        self._started = 0.0
+        self._train_loss: list[Tensor] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features (B, F) of observations (B, C, T)."""
+        return self.encoder(x)
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """Mean loss of a batch (x, z)."""
+        x, z = batch
+        loss = self.density.loss(self(x).float(), z).mean()
+        self._train_loss.append(loss.detach())
+        self.log("train/loss", loss)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Log the loss beside that of the prior."""
+        x, z = batch
+        self.log("val/loss", self.density.loss(self(x).float(), z).mean(), batch_size=len(z), sync_dist=True)
+        self.log("val/loss_prior", self.density.floor(z).mean(), batch_size=len(z), sync_dist=True)
+
+    def configure_optimizers(self) -> Any:
+        """AdamW, with the learning rate rising and falling once over the training."""
+        decayed = [p for p in self.parameters() if p.ndim > 1]
+        others = [p for p in self.parameters() if p.ndim <= 1]
+        groups = [{"params": decayed, "weight_decay": self.weight_decay}, {"params": others, "weight_decay": 0.0}]
+        optimizer: Optimizer = torch.optim.AdamW(groups, lr=self.lr)
+        if self.schedule == "constant":
+            return optimizer
+        steps = int(self.trainer.estimated_stepping_batches)
+        cycle: LRScheduler = OneCycleLR(optimizer, self.lr, total_steps=max(steps, 2), pct_start=0.1)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
+
+    def on_fit_start(self) -> None:
+        """Start the clock; time spent before an interruption is already in the checkpoint."""
+        self._started = time.perf_counter()
+
+    def on_train_epoch_start(self) -> None:
+        self._train_loss.clear()
+
+    def on_validation_epoch_end(self) -> None:
+        """Add a line to the learning curve."""
+        if self.trainer.sanity_checking:
+            return
+        now = time.perf_counter()
+        self.seconds, self._started = self.seconds + now - self._started, now
+        logged = self.trainer.callback_metrics
+        line = {
+            "epoch": float(self.current_epoch),
+            "seconds": self.seconds,
+            "val/loss": float(logged["val/loss"]),
+            "val/loss_prior": float(logged["val/loss_prior"]),
+        }
+        if self._train_loss:
+            line["train/loss"] = float(torch.stack(self._train_loss).mean())
+        self.history.append(line)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what it takes to build this model again and to say where it came from, in plain types."""
+        checkpoint["neuroinf"] = {
+            "format": 1,
+            "model": "amortized",
+            "prior": specify(self.prior),
+            "observation": specify(self.observation),
+            "encoder": specify(self.encoder),
+            "density": specify(self.density),
+            "history": self.history,
+            "training_seconds": self.seconds,
+            "provenance": self.provenance,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Continue the learning curve and the clock."""
+        content = checkpoint["neuroinf"]
+        self.history, self.seconds = list(content["history"]), float(content["training_seconds"])
+
+

@@ -1,0 +1,147 @@
+"""From features to a statement about the parameters: a point, or a Gaussian in the prior's unconstrained space.
+
+Every density is a torch module with the same four calls, so that a model need not know which one it has:
+`loss(features, z)`, `floor(z)`, `posterior(features)` and `unit_mean(features)`; z is the truth in the prior's unconstrained
+space, where the prior is the standard normal.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
+
+
+class Density(Protocol):
+    """What a model asks of a density over P parameters, given features (B, F)."""
+
+    def loss(self, features: Tensor, z: Tensor) -> Tensor:
+        """Loss (B,) of the truth z (B, P)."""
+        ...
+
+    def floor(self, z: Tensor) -> Tensor:
+        """Loss (B,) that the prior alone would have: a network not below it has learnt nothing."""
+        ...
+
+    def posterior(self, features: Tensor) -> Distribution | None:
+        """Distribution over z (B, P); None if the density states no uncertainty."""
+        ...
+
+    def unit_mean(self, features: Tensor) -> Tensor:
+        """Mean (B, P) of the parameters on the prior's own scale mapped to [0, 1]."""
+        ...
+
+
+def perceptron(inputs: int, hidden: Sequence[int], outputs: int) -> nn.Sequential:
+    """Fully connected layers with SiLU; the last starts at zero, so that training starts at the prior."""
+    layers: list[nn.Module] = []
+    for width in hidden:
+        layers += [nn.Linear(inputs, width), nn.SiLU()]
+        inputs = width
+    last = nn.Linear(inputs, outputs)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(*layers, last)
+
+
+def normal_cdf(z: Tensor) -> Tensor:
+    """Standard normal distribution function."""
+    return torch.special.ndtr(z)
+
+
+class Point(nn.Module):
+    r"""Mean squared error on the prior's own scale.
+
+    .. math:: L = \frac{1}{P} \sum_p (\hat u_p - u_p)^2, \quad u = \Phi(z) \in [0, 1]
+
+    Args:
+        inputs: Number of features F.
+        outputs: Number of parameters P.
+        hidden: Widths of the hidden layers.
+    """
+
+    def __init__(self, inputs: int, outputs: int, hidden: Sequence[int] = (128,)) -> None:
+        super().__init__()
+        self.inputs, self.outputs, self.hidden = inputs, outputs, list(hidden)
+        self.network = perceptron(inputs, self.hidden, outputs)
+
+    def unit_mean(self, features: Tensor) -> Tensor:
+        """See Density."""
+        return 0.5 + self.network(features)
+
+    def loss(self, features: Tensor, z: Tensor) -> Tensor:
+        """See Density."""
+        return (self.unit_mean(features) - normal_cdf(z)).square().mean(-1)
+
+    def floor(self, z: Tensor) -> Tensor:
+        """Squared distance of u from the batch's own mean: what the best constant reaches."""
+        u = normal_cdf(z)
+        return (u - u.mean(0)).square().mean(-1)
+
+    def posterior(self, features: Tensor) -> None:
+        """A point states no uncertainty."""
+        return None
+
+
+class Gaussian(nn.Module):
+    r"""Normal distribution in the prior's unconstrained space, so that no mass lies outside the prior.
+
+    .. math:: z \sim \mathcal N(\mu(h), L(h) L(h)^\top), \qquad
+              \mathrm E[\Phi(z_p)] = \Phi\!\left(\mu_p / \sqrt{1 + \Sigma_{pp}}\right)
+
+    Args:
+        inputs: Number of features F.
+        outputs: Number of parameters P.
+        hidden: Widths of the hidden layers.
+        covariance: "full" or "diagonal".
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        hidden: Sequence[int] = (128,),
+        covariance: Literal["full", "diagonal"] = "full",
+    ) -> None:
+        super().__init__()
+        self.inputs, self.outputs, self.hidden, self.covariance = inputs, outputs, list(hidden), covariance
+        lower = outputs * (outputs - 1) // 2 if covariance == "full" else 0
+        self.network = perceptron(inputs, self.hidden, 2 * outputs + lower)
+
+    def _moments(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean (B, P) and Cholesky factor (B, P, P), or standard deviation (B, P) if diagonal."""
+        p = self.outputs
+        mean, log_sd, lower = self.network(features).float().tensor_split([p, 2 * p], -1)
+        sd = log_sd.clamp(-10, 4).exp()
+        if self.covariance == "diagonal":
+            return mean, sd
+        factor = torch.diag_embed(sd)
+        row, column = torch.tril_indices(p, p, -1, device=features.device)
+        # off-diagonals are relative to their row's sd: correlations are then free of the parameters' precision
+        factor = factor.index_put((torch.arange(len(mean), device=mean.device)[:, None], row, column), lower * sd[:, row])
+        return mean, factor
+
+    def posterior(self, features: Tensor) -> Distribution:
+        """See Density."""
+        mean, scale = self._moments(features)
+        if self.covariance == "diagonal":
+            return Independent(Normal(mean, scale, validate_args=False), 1, validate_args=False)
+        return MultivariateNormal(mean, scale_tril=scale, validate_args=False)
+
+    def loss(self, features: Tensor, z: Tensor) -> Tensor:
+        """Negative log density of z."""
+        return -self.posterior(features).log_prob(z)
+
+    def floor(self, z: Tensor) -> Tensor:
+        """Negative log density under the prior."""
+        return 0.5 * (z.square() + math.log(2 * math.pi)).sum(-1)
+
+    def unit_mean(self, features: Tensor) -> Tensor:
+        """See Density; in closed form."""
+        mean, scale = self._moments(features)
+        variance = scale.square() if self.covariance == "diagonal" else scale.square().sum(-1)
+        return normal_cdf(mean / (1 + variance).sqrt())

@@ -1,0 +1,68 @@
+"""Each recording brought to its own scale, and that scale as features: amplitudes then need not be learnt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from neuroinf.errors import InputError
+
+Role = Literal["response", "events", "input"]
+SMALLEST = 1e-3  # of a scale, in the channel's unit: a constant channel is not divided by zero
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """Values (B, C, T), 0 where not observed; observed (B, C, T) bool; scale features (B, 3 C)."""
+
+    values: Tensor
+    observed: Tensor
+    features: Tensor
+
+
+def check_roles(roles: Sequence[Role], channels: int) -> list[Role]:
+    """The roles as a list.
+
+    Raises:
+        InputError: if there is not one known role per channel.
+    """
+    unknown = [role for role in roles if role not in ("response", "events", "input")]
+    if unknown or len(roles) != channels:
+        raise InputError(
+            f"encoder.roles must name one of response, events, input for each of the {channels} rows of the network's "
+            f"input (observation.channels), found {list(roles)}"
+        )
+    return list(roles)
+
+
+def scale(x: Tensor, roles: Sequence[Role]) -> Scaled:
+    """Scale each row of a recording by its own observed samples.
+
+    A response is centred and divided by its standard deviation, an input divided by its root mean square (its zero has
+    a meaning), events are counts and stay as they are.
+
+    Args:
+        x: (B, C, T), nan where not observed.
+        roles: Role of each channel.
+
+    Returns:
+        The scaled recording; its features are, per channel, the mean, the log of the scale, the fraction observed of the
+        samples at which anything was.
+    """
+    observed = torch.isfinite(x)
+    values = torch.where(observed, x, 0.0).float()
+    number = observed.sum(-1, keepdim=True).clamp(min=1)
+    mean = values.sum(-1, keepdim=True) / number
+    response = torch.tensor([role == "response" for role in roles], device=x.device)[:, None]
+    events = torch.tensor([role == "events" for role in roles], device=x.device)[:, None]
+    values = torch.where(response & observed, values - mean, values)
+    size = (values.square().sum(-1, keepdim=True) / number).sqrt().clamp(min=SMALLEST)
+    length = observed.any(1, keepdim=True).sum(-1, keepdim=True).clamp(min=1)
+    seen = observed.sum(-1, keepdim=True) / length
+    missing = ~observed.any(-1, keepdim=True)
+    features = torch.cat([mean, size.log().masked_fill(missing, 0.0), seen], -1)
+    return Scaled(torch.where(events, values, values / size), observed, features.flatten(1))

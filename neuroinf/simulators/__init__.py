@@ -1,0 +1,6 @@
+"""Simulators: parameters and a stimulus in, a response out; one model family per file."""
+
+from neuroinf.simulators.glif import GLIF
+from neuroinf.simulators.protocol import HasRheobase, Response, Simulator
+
+__all__ = ["GLIF", "HasRheobase", "Response", "Simulator"]

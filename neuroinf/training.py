@@ -1,0 +1,173 @@
+"""From a configuration to a trained checkpoint: what `train.py` does, as a function."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger, WandbLogger
+
+from neuroinf.configuration import one_line
+from neuroinf.datasets.datamodule import SimulationDataModule
+from neuroinf.datasets.schema import Dataset
+from neuroinf.errors import InputError
+from neuroinf.models.amortized import AmortizedInference
+from neuroinf.models.progress import TrainingProgress
+from neuroinf.specification import specify
+
+
+class TrainingCLI(LightningCLI):
+    """LightningCLI with a run folder named after the configuration, so that the same command continues the same run."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Beside Lightning's: where to put things, when to stop, and what the model takes from the data."""
+        parser.add_argument("--name", type=str, default="run", help="first part of the run folder's name")
+        parser.add_argument("--runs", type=str, default="runs", help="folder of all runs")
+        parser.add_argument("--output", type=str | None, default=None, help="also write the best checkpoint here")
+        parser.add_lightning_class_args(EarlyStopping, "early_stopping")
+        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.set_defaults(
+            {
+                "early_stopping.monitor": "val/loss",
+                "early_stopping.patience": 10,
+                "checkpoint.monitor": "val/loss",
+                "checkpoint.filename": "best",
+                "checkpoint.save_last": True,
+                "checkpoint.enable_version_counter": False,
+                "checkpoint.auto_insert_metric_name": False,
+            }
+        )
+        parser.link_arguments("data.prior", "model.prior", apply_on="instantiate")
+        parser.link_arguments("data.observation", "model.observation", apply_on="instantiate")
+
+    def before_instantiate_classes(self) -> None:
+        """Name the run folder: the same configuration always has the same one."""
+        written = self.parser.dump(self.config, skip_none=False, skip_link_targets=True)
+        kept = [line for line in written.splitlines() if not line.startswith(("output:", "config:"))]
+        digest = hashlib.sha256("\n".join(kept).encode()).hexdigest()[:8]
+        self.folder = Path(self.config.runs) / f"{self.config.name}-{digest}"
+        self.written = written
+        self.config.checkpoint.dirpath = str(self.folder)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Lightning's trainer with our loggers and progress bar, unless the configuration has its own."""
+        if self.config.trainer.logger is None:
+            kwargs["logger"] = [CSVLogger(str(self.folder), name="", version=""), *_wandb(self.config.name, self.folder)]
+        trainer = super().instantiate_trainer(**kwargs)
+        if trainer.progress_bar_callback is None and self.config.trainer.enable_progress_bar is not False:
+            trainer.callbacks.append(TrainingProgress())
+        return trainer
+
+
+def _wandb(name: str, folder: Path) -> list[WandbLogger]:
+    """W&B's logger: offline unless an account is set up, off if WANDB_MODE=disabled; never a prompt."""
+    mode = os.environ.get("WANDB_MODE")
+    if mode == "disabled":
+        return []
+    if mode is None and not _has_account():
+        os.environ["WANDB_MODE"] = "offline"
+    os.environ.setdefault("WANDB_SILENT", "true")
+    folder.mkdir(parents=True, exist_ok=True)
+    offline = os.environ.get("WANDB_MODE") == "offline"
+    return [WandbLogger(project="neuroinf", name=name, save_dir=str(folder), offline=offline)]
+
+
+def _has_account() -> bool:
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    netrc = Path(os.environ.get("NETRC", Path.home() / ".netrc"))
+    return netrc.is_file() and "api.wandb.ai" in netrc.read_text(errors="replace")
+
+
+def train(arguments: Sequence[str]) -> Path:
+    """Simulate what is missing, train, and write the best checkpoint.
+
+    Args:
+        arguments: As on the command line: --config FILE, then flags, which win.
+
+    Returns:
+        The checkpoint of the lowest validation loss. If this very configuration has been trained before, its
+        checkpoint, at once; if that run was interrupted, it continues after its last finished epoch.
+
+    Raises:
+        InputError: on a bad configuration or file.
+    """
+    try:
+        cli = TrainingCLI(
+            AmortizedInference,
+            SimulationDataModule,
+            args=list(arguments),
+            run=False,
+            save_config_callback=None,
+            seed_everything_default=0,
+            trainer_defaults={"num_sanity_val_steps": 0, "enable_model_summary": False, "log_every_n_steps": 20},
+            parser_kwargs={"exit_on_error": False},
+        )
+    except (InputError, SystemExit):
+        raise
+    except Exception as error:  # jsonargparse raises many types for a bad configuration
+        raise one_line(error) from error
+    folder, final = cli.folder, cli.folder / "model.ckpt"
+    output = Path(cli.config.output) if cli.config.output else None
+    if not final.is_file():
+        cli.datamodule.prepare_data()
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.yaml").write_text(cli.written)
+        cli.model.provenance = _provenance(cli.datamodule)
+        last = folder / "last.ckpt"
+        if last.is_file():
+            print(f"continuing after the last finished epoch of {folder}", file=sys.stderr)
+        cli.trainer.fit(
+            cli.model, datamodule=cli.datamodule, ckpt_path=str(last) if last.is_file() else None, weights_only=True
+        )
+        if cli.trainer.interrupted:
+            raise KeyboardInterrupt(f"interrupted: the same command continues after the last finished epoch of {folder}")
+        if cli.trainer.is_global_zero:
+            release(Path(cli.trainer.checkpoint_callback.best_model_path), final, cli.model)  # type: ignore[union-attr]
+    else:
+        print(f"this configuration has been trained: {final} (delete it to train again)", file=sys.stderr)
+    if output is not None and cli.trainer.is_global_zero:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        aside = output.with_name(output.name + ".part")
+        shutil.copyfile(final, aside)
+        aside.replace(output)
+        return output
+    return final
+
+
+def release(best: Path, target: Path, model: AmortizedInference) -> None:
+    """Write the best checkpoint without optimizer and loop states, with the whole learning curve, in one move."""
+    checkpoint = torch.load(best, map_location="cpu", weights_only=True)
+    checkpoint["neuroinf"]["history"] = model.history
+    checkpoint["neuroinf"]["training_seconds"] = model.seconds
+    for key in ("optimizer_states", "lr_schedulers", "callbacks", "loops"):
+        checkpoint.pop(key, None)
+    aside = target.with_name(target.name + ".part")
+    torch.save(checkpoint, aside)
+    aside.replace(target)
+
+
+def _provenance(data: SimulationDataModule) -> dict[str, Any]:
+    """What evaluation needs to simulate the training and the test rows again."""
+    file = Dataset(Path(data.path))
+    test = data.test_simulation()
+    return {
+        "dataset": Path(data.path).name,
+        "duration": data.simulation.duration,
+        "dt": data.simulation.dt,
+        "simulation": specify(data.simulation),
+        "simulation_seconds": file.seconds,
+        "split": specify(data.split),
+        "split_seed": data.seed,
+        "test_simulation": None if test is None else specify(test),
+    }
+
