@@ -52,7 +52,7 @@ def build(spec: Mapping[str, Any], expected: type[T], trust: Sequence[str] = ())
             warnings.simplefilter("ignore")
             with _no_other_import(spec, trust):
                 parsed = parser.parse_object({"it": dict(spec)})
-            thing = parser.instantiate_classes(parsed).it
+            thing = parser.instantiate_classes(parsed)["it"]
     except InputError:
         raise
     except Exception as error:  # jsonargparse raises many types, and constructors their own

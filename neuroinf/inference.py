@@ -6,12 +6,12 @@ import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from neuroinf.construction import build
 from neuroinf.datasets.observation import Observation
@@ -153,8 +153,8 @@ def load(path: str | Path, trust: Sequence[str] = ()) -> Estimator:
     content = checkpoint.get("neuroinf") if isinstance(checkpoint, dict) else None
     if not isinstance(content, dict) or content.get("format") != 1:
         raise InputError(f"{path} is a checkpoint of another program or version: expected one written by this train.py")
-    encoder = build(content["encoder"], Encoder, trust)
-    density = build(content["density"], Density, trust)
+    encoder = build(content["encoder"], nn.Module, trust)
+    density = build(content["density"], nn.Module, trust)
     weights = checkpoint["state_dict"]
     for name, module in (("encoder", encoder), ("density", density)):
         part = {k.removeprefix(name + "."): v for k, v in weights.items() if k.startswith(name + ".")}
@@ -168,8 +168,8 @@ def load(path: str | Path, trust: Sequence[str] = ()) -> Estimator:
         path=path,
         prior=build(content["prior"], Prior, trust),
         observation=build(content["observation"], Observation, trust),
-        encoder=encoder,
-        density=density,
+        encoder=cast(Encoder, encoder),
+        density=cast(Density, density),
         novelty=None if novelty is None else Novelty(**novelty),
         history=content["history"],
         training_seconds=content["training_seconds"],

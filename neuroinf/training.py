@@ -159,7 +159,6 @@ def release(best: Path, target: Path, model: AmortizedInference) -> None:
 def _provenance(data: SimulationDataModule) -> dict[str, Any]:
     """What evaluation needs to simulate the training and the test rows again."""
     file = Dataset(Path(data.path))
-    test = data.test_simulation()
     return {
         "dataset": Path(data.path).name,
         "duration": data.simulation.duration,
@@ -167,7 +166,6 @@ def _provenance(data: SimulationDataModule) -> dict[str, Any]:
         "simulation": specify(data.simulation),
         "simulation_seconds": file.seconds,
         "split": specify(data.split),
-        "split_seed": data.seed,
-        "test_simulation": None if test is None else specify(test),
+        "test_simulation": specify(data.test_simulation()),
     }
 

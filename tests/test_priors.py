@@ -2,6 +2,7 @@
 
 import json
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,6 +37,10 @@ def box() -> Prior:
     return Prior(BOX)
 
 
+def own_law(p: Parameter) -> Any:
+    return stats.loguniform(p.low, p.high) if p.scale == "log" else stats.uniform(p.low, p.high - p.low)
+
+
 def points(prior: Prior, n: int = 200, dtype: torch.dtype = torch.float64) -> Tensor:
     return torch.from_numpy(prior.sample(n, np.random.default_rng(1))).to(dtype)
 
@@ -46,7 +51,7 @@ def test_samples_follow_each_parameter_s_own_scale() -> None:
     assert theta.shape == (20_000, 4) and theta.dtype == np.float64
     assert (theta >= prior.low).all() and (theta <= prior.high).all()
     for j, p in enumerate(BOX.values()):
-        law = stats.loguniform(p.low, p.high) if p.scale == "log" else stats.uniform(p.low, p.high - p.low)
+        law = own_law(p)
         assert stats.kstest(theta[:, j], law.cdf).pvalue > FALSE_ALARM / len(BOX)
 
 
@@ -62,7 +67,7 @@ def test_log_prob_agrees_with_scipy_and_with_the_torch_distribution() -> None:
     prior, theta = box(), points(box())
     expected = np.zeros(len(theta))
     for j, p in enumerate(BOX.values()):
-        law = stats.loguniform(p.low, p.high) if p.scale == "log" else stats.uniform(p.low, p.high - p.low)
+        law = own_law(p)
         expected += law.logpdf(theta[:, j].numpy())
     np.testing.assert_allclose(prior.log_prob(theta), expected, rtol=1e-12)
     np.testing.assert_allclose(prior.distribution.log_prob(theta), expected, rtol=1e-12)

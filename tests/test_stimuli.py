@@ -1,4 +1,4 @@
-"""Stimuli: each against its design, in closed form or with a bound that a right generator breaks once in 10,000 tries."""
+"""Stimuli: each against its design, in closed form or with a bound that a right one breaks once in 10,000 tries."""
 
 import math
 from typing import Any
@@ -55,7 +55,7 @@ def draws(stimulus: Stimulus, n: int, seed: int = 0) -> NDArray[np.float64]:
     return np.stack([stimulus.sample(generator)[0] for _ in range(n)])
 
 
-# -- all of them -----------------------------------------------------------------------------------------------------------
+# -- all of them -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("stimulus", FRESH + FROZEN, ids=named)
@@ -107,7 +107,7 @@ def from_yaml(text: str) -> Any:
     return parser.instantiate(parser.parse_object({"stimulus": yaml.safe_load(text)})).stimulus
 
 
-# -- pink noise ------------------------------------------------------------------------------------------------------------
+# -- pink noise --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dt", [0.5, 1.0])
@@ -137,9 +137,10 @@ def test_fresh_phases_are_uniform_and_independent_between_epochs_and_draws() -> 
     for harmonic in (1, 2):
         resultants = np.exp(1j * harmonic * phases)
         assert 2 * np.abs(resultants.sum()) ** 2 / resultants.size < stats.chi2(2).isf(FALSE_ALARM / 2)
-    # at a fixed time z has mean 0 and variance 1, and so has the product of two epochs' values
-    for product in (waveforms[:, 0, 700], waveforms[:, 0, 700] * waveforms[:, 1, 700]):
-        assert abs(product.mean()) * math.sqrt(n) < TWO_SIDED
+    # at a fixed time z is sub-Gaussian of variance 1 (a sum of cosines of uniform phases), whatever another epoch holds
+    z, other = waveforms[:, 0, 700], waveforms[:, 1, 700]
+    for weight in (np.ones(n), other):
+        assert abs((weight * z).sum()) < math.sqrt(2 * math.log(2 / FALSE_ALARM) * (weight**2).sum())
 
 
 def test_pink_noise_is_scaled_shuffled_and_varied_as_asked() -> None:
@@ -159,7 +160,7 @@ def test_a_short_epoch_is_the_beginning_of_a_published_one() -> None:
     assert (long.sample(rng())[0, :1000] == short.sample(rng())[0]).all()
 
 
-# -- frozen noise ----------------------------------------------------------------------------------------------------------
+# -- frozen noise ------------------------------------------------------------------------------------------------------
 
 # Numbers of these realisations: samples at 2020, 2500, 12345 and 20000 ms of the published layout at 1 ms, in rheobase.
 # A change of any digit makes another stimulus, and every dataset and checkpoint that used it another experiment.
@@ -194,13 +195,13 @@ def test_the_two_frozen_noises_are_independent() -> None:
     )
     power = 1 / np.arange(3, 301)
     power /= power.sum()
-    # the correlation of two is the sum over frequencies of power times the cosine of a uniform phase difference
-    bound = TWO_SIDED * math.sqrt((power**2).sum() / 2)
-    pairs = [(a, b) for a in one for b in two] + [(one[0], one[1]), (one[1], one[2]), (two[0], two[1])]
-    assert max(abs(np.corrcoef(a, b)[0, 1]) for a, b in pairs) < bound * 1.2  # 12 pairs
+    pairs = [(a, b) for a in one for b in two] + [(x[i], x[j]) for x in (one, two) for i, j in ((0, 1), (0, 2), (1, 2))]
+    # a correlation is the sum over frequencies of power times the cosine of a uniform phase, which is sub-Gaussian
+    bound = math.sqrt((power**2).sum() * math.log(2 * len(pairs) / FALSE_ALARM))
+    assert max(abs(np.corrcoef(a, b)[0, 1]) for a, b in pairs) < bound
 
 
-# -- Ornstein-Uhlenbeck ----------------------------------------------------------------------------------------------------
+# -- Ornstein-Uhlenbeck ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("tau", [1.0, 5.0, 80.0])
@@ -222,12 +223,15 @@ def test_ornstein_uhlenbeck_has_its_mean_sd_and_correlation_time(tau: float) -> 
     innovation = (x[:, 1:] - rho * x[:, :-1]) / math.sqrt(1 - rho**2)
     low, high = stats.chi2(innovation.size).ppf([FALSE_ALARM / 2, 1 - FALSE_ALARM / 2])
     assert low < (innovation**2).sum() < high
-    past = x[:, :-1]
-    assert abs((innovation * past).sum()) < TWO_SIDED * math.sqrt((past**2).sum()) * 1.1
-    # hence the correlation time: the regression's slope is rho within its standard error
-    slope = (past * x[:, 1:]).sum() / (past**2).sum()
-    error = TWO_SIDED * 1.1 * math.sqrt((1 - rho**2) / (past**2).sum())
+    # self-normalised bound for a martingale with normal increments, exact for any n (de la Pena et al. 2004)
+    past, expected = x[:, :-1], float(innovation.size)
+    power = (past**2).sum()
+    bound = math.sqrt((power + expected) * (2 * math.log(1 / FALSE_ALARM) + math.log(1 + power / expected)))
+    assert abs((innovation * past).sum()) < bound
+    # hence the correlation time
+    slope, error = (past * x[:, 1:]).sum() / power, math.sqrt(1 - rho**2) * bound / power
     assert -dt / math.log(slope - error) < tau < -dt / math.log(slope + error)
+    assert error < 0.35 * (1 - rho), "the bound would accept any correlation time"
 
 
 def test_ornstein_uhlenbeck_draws_its_ranges_and_keeps_its_window() -> None:
@@ -238,19 +242,17 @@ def test_ornstein_uhlenbeck_draws_its_ranges_and_keeps_its_window() -> None:
     assert stats.kstest(onset + rng().uniform(-0.5, 0.5, 400), stats.uniform(100, 100).cdf).pvalue > FALSE_ALARM
 
 
-def test_ornstein_uhlenbeck_modulation_changes_the_sd_slowly() -> None:
-    # with a random phase, the variance at any time is 1 + d^2 / 2 on average over waveforms
-    x = draws(OrnsteinUhlenbeck(1000.0, 1.0, 0.0, 1.0, 1.0, modulation=1.0, period=1000.0), 4000)[:, [0, 300, 999]]
-    fourth = 3 * (1 + 3 + 3 / 8)  # E (1 + sin)^4 times that of a normal
-    for column in x.T:
-        assert abs((column**2).mean() - 1.5) < TWO_SIDED * math.sqrt((fourth - 1.5**2) / 4000)
-    # within one waveform it follows the sine: quarter periods half a period apart differ
-    whole = draws(OrnsteinUhlenbeck(1000.0, 1.0, 0.0, 1.0, 1.0, modulation=1.0, period=1000.0), 50)
-    quarters = (whole**2).reshape(50, 4, 250).mean(2)
-    assert (quarters.max(1) > 2 * quarters.min(1)).mean() > 0.9
+def test_ornstein_uhlenbeck_modulation_is_a_sine_of_random_phase() -> None:
+    flat = draws(OrnsteinUhlenbeck(1000.0, 1.0, 0.0, 1.0), 300)
+    modulated = draws(OrnsteinUhlenbeck(1000.0, 1.0, 0.0, 1.0, modulation=0.8, period=500.0), 300)
+    spectrum = np.fft.rfft(modulated / flat, axis=1) / 1000
+    np.testing.assert_allclose(spectrum[:, 0], 1, atol=1e-9)
+    np.testing.assert_allclose(np.abs(spectrum[:, 2]), 0.4, atol=1e-9)
+    np.testing.assert_allclose(np.delete(spectrum, [0, 2], axis=1), 0, atol=1e-9)
+    assert stats.kstest(np.angle(spectrum[:, 2]), stats.uniform(-np.pi, 2 * np.pi).cdf).pvalue > FALSE_ALARM
 
 
-# -- squares and ramps -----------------------------------------------------------------------------------------------------
+# -- squares and ramps -------------------------------------------------------------------------------------------------
 
 
 def test_long_square() -> None:
@@ -293,7 +295,7 @@ def test_pa_is_the_other_unit() -> None:
     assert Mixture([LongSquare(3000.0, unit="pA")]).unit == "pA"
 
 
-# -- made of others --------------------------------------------------------------------------------------------------------
+# -- made of others ----------------------------------------------------------------------------------------------------
 
 
 def test_mixture_draws_each_component_by_its_weight() -> None:
@@ -309,7 +311,7 @@ def test_sum_adds() -> None:
     assert not total.frozen and Sum([noise]).frozen and Mixture([noise]).frozen and not Mixture([noise, noise]).frozen
 
 
-# -- bad input -------------------------------------------------------------------------------------------------------------
+# -- bad input ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
 import lightning as L
 import numpy as np
 import torch
@@ -20,6 +18,7 @@ from neuroinf.datasets.schema import Dataset
 from neuroinf.datasets.splits import Partition, RandomRows, Split
 from neuroinf.errors import InputError
 from neuroinf.priors import Prior
+from neuroinf.stimuli import Stimulus
 
 Batch = tuple[Tensor, Tensor]
 Draw = tuple[int, int]
@@ -108,8 +107,8 @@ class SimulationDataModule(L.LightningDataModule):
         observation: What the network sees of it.
         path: The HDF5 file.
         split: Which rows train, validate and test.
-        test_stimulus: If given, tests are made with this stimulus, in a file of their own beside the first.
-        test_rows: Number of rows of that file.
+        test_stimulus: The stimulus of the test neurons, if it is to be another than in training.
+        test_rows: Number of test neurons; evaluation simulates them, from another seed.
         batch_size: Rows per batch.
         workers: Reading processes; 0 reads in the training process.
         simulation_workers: Processes or threads that simulate.
@@ -123,7 +122,7 @@ class SimulationDataModule(L.LightningDataModule):
         observation: Observation,
         path: str,
         split: Split | None = None,
-        test_stimulus: Any = None,
+        test_stimulus: Stimulus | None = None,
         test_rows: int = 1000,
         batch_size: int = 256,
         workers: int = 0,
@@ -145,17 +144,10 @@ class SimulationDataModule(L.LightningDataModule):
         """The prior that the parameters are drawn from."""
         return self.simulation.prior
 
-    @property
-    def test_path(self) -> Path:
-        """The file with the test rows: its own if there is a test stimulus, else the training file."""
-        path = Path(self.path)
-        return path if self.test_stimulus is None else path.with_name(f"{path.stem}_test{path.suffix}")
-
-    def test_simulation(self) -> Simulation | None:
-        """What the test file holds; None if tests are rows of the training file."""
-        if self.test_stimulus is None:
-            return None
-        return self.simulation.with_stimulus(self.test_stimulus, n=self.test_rows, seed=self.simulation.seed + 1)
+    def test_simulation(self) -> Simulation:
+        """What evaluation tests on: new neurons, under the test stimulus if there is one."""
+        stimulus = self.simulation.stimulus if self.test_stimulus is None else self.test_stimulus
+        return self.simulation.with_stimulus(stimulus, n=self.test_rows, seed=self.simulation.seed + 1)
 
     def prepare_data(self) -> None:
         """Simulate, or complete, or check the files (in one process; Lightning calls it)."""

@@ -59,12 +59,13 @@ def generate(
     shards = Shards(path, specification, shard_rows)
     with shards.lock():
         try:
-            _simulate(simulation, shards, workers, progress)
+            writing = _simulate(simulation, shards, workers, progress)
             stage = Progress("assemble", simulation.n, show=progress)
             root = {
                 "simulator": specification["init_args"]["simulator"],
                 "simulation": specification,
                 "root_seed": simulation.seed,
+                "seconds_writing": writing,
             }
             shards.assemble(simulation.attributes(), root, stage.advance)
             stage.close()
@@ -76,15 +77,20 @@ def generate(
     return path
 
 
-def _simulate(simulation: Simulation, shards: Shards, workers: int, progress: bool | None) -> None:
+def _simulate(simulation: Simulation, shards: Shards, workers: int, progress: bool | None) -> float:
+    """Make the missing shards; returns the seconds spent on writing them."""
     if not shards.bank.exists():
         shards.write_bank(*simulation.bank())
     missing = [start for start in shards.starts() if not shards.shard(start).exists()]
     done = simulation.n - sum(shards.stop(start) - start for start in missing)
-    stage = Progress("simulate", simulation.n, done, progress)
-    for shard in simulate_shards(simulation, shards, missing, workers):
-        stage.advance(shard.rows)
-    stage.close()
+    stage, writing = Progress("simulate", simulation.n, done, progress), 0.0
+    try:
+        for shard in simulate_shards(simulation, shards, missing, workers):
+            stage.advance(shard.rows)
+            writing += shard.writing
+    finally:
+        stage.close()
+    return writing
 
 
 def _refuse_other_file(path: Path, specification: Plain) -> None:

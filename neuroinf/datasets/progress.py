@@ -35,7 +35,9 @@ class Progress:
         if self._lines and (now - self._last > LINE_EVERY or self._done == self._total):
             self._last = now
             left = (now - self._start) / (self._done - self._begun) * (self._total - self._done)
-            print(f"{self._stage}: {self._done:,} of {self._total:,} rows, {left:.0f} s left", file=sys.stderr, flush=True)
+            print(
+                f"{self._stage}: {self._done:,} of {self._total:,} rows, {left:.0f} s left", file=sys.stderr, flush=True
+            )
 
     def close(self) -> None:
         """Leave the bar as it stands."""

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from neuroinf.datasets.layout import OFFSETS, SCHEMA_VERSION, STATUS, TIMES, datasets
+from neuroinf.datasets.arrays import ArrayFile, runs
+from neuroinf.datasets.layout import CRC, OFFSETS, SCHEMA_VERSION, STATUS, TIMES, attributes_crc
 from neuroinf.datasets.simulation import present
 from neuroinf.errors import InputError
 from neuroinf.priors import Prior
@@ -59,114 +56,112 @@ class Dataset:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        self._file: h5py.File | None = None
-        self._found: dict[str, h5py.Dataset] = {}
+        self._arrays = ArrayFile(self.path)
         self._check_structure()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "_file": None, "_found": {}}
 
     def __len__(self) -> int:
         return self.n
 
     def close(self) -> None:
         """Close the file; reading opens it again."""
-        if self._file is not None:
-            self._file.close()
-        self._file, self._found = None, {}
+        self._arrays.close()
 
     # -- what is in it -----------------------------------------------------------------------------------------------
 
     @cached_property
     def n(self) -> int:
         """Number of rows, N."""
-        return int(self._stored("parameters").shape[0])
+        return int(self._arrays.stored("parameters").shape[0])
 
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Names of the parameters."""
-        return tuple(str(name) for name in self._attribute("parameters", "names"))
+        return tuple(str(name) for name in self._arrays.attribute("parameters", "names"))
 
     @cached_property
     def units(self) -> tuple[str, ...]:
         """Units of the parameters."""
-        return tuple(str(unit) for unit in self._attribute("parameters", "units"))
+        return tuple(str(unit) for unit in self._arrays.attribute("parameters", "units"))
 
     @cached_property
     def prior(self) -> Prior:
         """What the parameters were drawn from."""
-        return Prior.from_dict(self._json("parameters", "prior"))
+        return Prior.from_dict(self._arrays.json("parameters", "prior"))
 
     @cached_property
     def specification(self) -> Plain:
         """What made the file; see :func:`neuroinf.construction.simulation_from_spec`."""
-        return self._json("", "simulation")
+        return self._arrays.json("", "simulation")
 
     @cached_property
     def seconds(self) -> float:
         """Seconds that making the file took, all its runs together."""
-        return float(self._attribute("", "seconds"))
+        return float(self._arrays.attribute("", "seconds"))
 
     @cached_property
     def channels(self) -> dict[str, str]:
         """The continuous channels and their units."""
-        return {name: str(self._attribute(f"response/{name}", "unit")) for name in self._channel_names()}
+        return {name: str(self._arrays.attribute(f"response/{name}", "unit")) for name in self._channel_names()}
 
     @cached_property
     def record_dt(self) -> float:
         """Step of the continuous channels, ms; nan if there is none."""
         names = self._channel_names()
-        return float(self._attribute(f"response/{names[0]}", "dt")) if names else float("nan")
+        return float(self._arrays.attribute(f"response/{names[0]}", "dt")) if names else float("nan")
 
     @cached_property
     def stimulus_dt(self) -> float:
         """Step of the stimulus, ms, held in between."""
-        return float(self._attribute("stimulus/waveform", "dt"))
+        return float(self._arrays.attribute("stimulus/waveform", "dt"))
 
     @cached_property
     def stimulus_unit(self) -> str:
         """Unit of the stimulus that a row saw."""
-        scaled = "stimulus/scale" in self._found
-        return str(self._attribute("stimulus/scale" if scaled else "stimulus/waveform", "unit"))
+        scaled = "stimulus/scale" in self._arrays.all()
+        return str(self._arrays.attribute("stimulus/scale" if scaled else "stimulus/waveform", "unit"))
 
     @property
     def parameters(self) -> NDArray[np.float64]:
         """All parameters :math:`(N, P)`, natural units."""
-        return self._read("parameters")
+        return self._arrays.read("parameters")
 
     @cached_property
     def waveform_index(self) -> NDArray[np.int64]:
         """The waveform that each row saw :math:`(N,)`."""
-        return self._read("stimulus/index").astype(np.int64)
+        return self._arrays.read("stimulus/index").astype(np.int64)
 
     @cached_property
     def status(self) -> NDArray[np.uint8]:
         """Each row's status :math:`(N,)`, an index into ``STATUS``."""
-        return self._read("status")
+        return self._arrays.read("status")
 
     # -- rows --------------------------------------------------------------------------------------------------------
 
     def rows(self, indices: ArrayLike) -> Rows:
         """Rows in the order asked for, repeated ones repeated; the reading itself goes through the file in order."""
         asked = np.asarray(indices, dtype=np.int64)
-        if asked.ndim != 1 or (asked.size and not (0 <= asked.min() and asked.max() < self.n)):
-            raise InputError(f"{self.path}: row indices must be one-dimensional, from 0 to {self.n - 1}, found {indices!r}")
+        if asked.ndim != 1 or (asked.size and (asked.min() < 0 or asked.max() >= self.n)):
+            raise InputError(
+                f"{self.path}: row indices must be one-dimensional, from 0 to {self.n - 1}, found {indices!r}"
+            )
         rows, back = np.unique(asked, return_inverse=True)
-        continuous = {name: self._gather(f"response/{name}", rows)[back] for name in self._channel_names()}
+        continuous = {name: self._arrays.gather(f"response/{name}", rows)[back] for name in self._channel_names()}
         spikes = None
-        if TIMES in self._found:
+        if TIMES in self._arrays.all():
             trains = self._trains(rows)
             spikes = [trains[i] for i in back]
         scale = self._scale[asked] if self._scale is not None else None
         stimulus = present(self._waveforms(self.waveform_index[asked]), scale)
-        return Rows(self._gather("parameters", rows)[back], continuous, spikes, stimulus, self.status[asked])
+        return Rows(self._arrays.gather("parameters", rows)[back], continuous, spikes, stimulus, self.status[asked])
 
     def latent(self, name: str, indices: ArrayLike) -> NDArray[Any]:
         """Rows of ``/latent/<name>``, which is known to the simulation and not observed."""
-        if f"latent/{name}" not in self._found:
-            raise InputError(f"{self.path} has no latent/{name}; it has {[k for k in self._found if k.startswith('latent/')]}")
+        if f"latent/{name}" not in self._arrays.all():
+            raise InputError(
+                f"{self.path} has no latent/{name}; it has {[k for k in self._arrays.all() if k.startswith('latent/')]}"
+            )
         rows, back = np.unique(np.asarray(indices, dtype=np.int64), return_inverse=True)
-        return self._gather(f"latent/{name}", rows)[back]
+        return self._arrays.gather(f"latent/{name}", rows)[back]
 
     def verify(self) -> None:
         """Read every chunk of the file, and check that the parts fit each other.
@@ -174,35 +169,36 @@ class Dataset:
         Raises:
             InputError: naming the first dataset that is damaged.
         """
-        for name, stored in self._open().items():
+        for name, stored in self._arrays.all().items():
             row_bytes = max(1, stored.dtype.itemsize * int(np.prod(stored.shape[1:])))
             step = max(1, SCAN_BYTES // row_bytes)
             for start in range(0, len(stored), step):
-                with self._reading(name):
-                    stored[start : start + step]
+                self._arrays.read(name, start, start + step)
         status, index = self.status, self.waveform_index
         if len(status) and status.max() >= len(STATUS):
-            self._refuse(f"status holds {status.max()}, expected less than {len(STATUS)}")
-        if len(index) and not (0 <= index.min() and index.max() < len(self._stored("stimulus/waveform"))):
-            self._refuse("stimulus/index points outside the waveforms")
-        if TIMES in self._found and ((np.diff(self._offsets) < 0).any() or self._offsets[0] != 0):
-            self._refuse(f"{OFFSETS} do not increase from 0")
+            self._arrays.refuse(f"status holds {status.max()}, expected less than {len(STATUS)}")
+        if len(index) and (index.min() < 0 or index.max() >= len(self._arrays.stored("stimulus/waveform"))):
+            self._arrays.refuse("stimulus/index points outside the waveforms")
+        if TIMES in self._arrays.all() and ((np.diff(self._offsets) < 0).any() or self._offsets[0] != 0):
+            self._arrays.refuse(f"{OFFSETS} do not increase from 0")
 
     def describe(self) -> str:
         """A few lines on what the file holds."""
         counts = np.bincount(self.status, minlength=len(STATUS))
         kept = ", ".join(f"{name} {count:,}" for name, count in zip(STATUS, counts, strict=True) if count)
-        bank = self._stored("stimulus/waveform").shape
+        bank = self._arrays.stored("stimulus/waveform").shape
+        keys = ("neuroinf_version", "created", "root_seed")
+        version, created, seed = (self._arrays.attribute("", key) for key in keys)
         lines = [
-            f"dataset {self.path}: {self.n:,} simulations of {self._json('', 'simulator')['class_path']}",
-            f"made by neuroinf {self._attribute('', 'neuroinf_version')} on {self._attribute('', 'created')} "
-            f"in {self.seconds:.1f} s, root seed {self._attribute('', 'root_seed')}, {self.path.stat().st_size / 1e6:,.1f} MB",
+            f"dataset {self.path}: {self.n:,} simulations of {self._arrays.json('', 'simulator')['class_path']}",
+            f"made by neuroinf {version} on {created} in {self.seconds:.1f} s, root seed {seed}",
+            f"size: {self.path.stat().st_size / 1e6:,.1f} MB",
             f"status: {kept}",
             f"stimulus: {bank[0]:,} waveforms of {bank[2] * self.stimulus_dt:g} ms at {self.stimulus_dt:g} ms, "
-            f"{bank[1]} input(s), unit {self._attribute('stimulus/waveform', 'unit')}",
+            f"{bank[1]} input(s), unit {self._arrays.attribute('stimulus/waveform', 'unit')}",
         ]
         lines += [f"channel {k}: {u}, every {self.record_dt:g} ms" for k, u in self.channels.items()]
-        if TIMES in self._found:
+        if TIMES in self._arrays.all():
             lines.append(f"spikes: {self._offsets[-1]:,}, {self._offsets[-1] / self.n:.1f} a row")
         low, high = self.parameters.min(0), self.parameters.max(0)
         lines += [
@@ -213,84 +209,34 @@ class Dataset:
 
     # -- access ------------------------------------------------------------------------------------------------------
 
-    def _open(self) -> dict[str, h5py.Dataset]:
-        if self._file is None:
-            with self._reading("the file"):
-                self._file = h5py.File(self.path)
-                self._found = datasets(self._file)
-        return self._found
-
-    def _stored(self, name: str) -> h5py.Dataset:
-        try:
-            return self._open()[name]
-        except KeyError:
-            self._refuse(f"no dataset {name}")
-            raise
-
-    def _read(self, name: str) -> NDArray[Any]:
-        stored = self._stored(name)
-        with self._reading(name):
-            return stored[...]
-
-    def _attribute(self, name: str, key: str) -> Any:
-        self._open()
-        assert self._file is not None
-        with self._reading(f"attribute {key} of {name or 'the file'}"):
-            return (self._stored(name) if name else self._file).attrs[key]
-
-    def _json(self, name: str, key: str) -> Plain:
-        try:
-            content = json.loads(str(self._attribute(name, key)))
-        except json.JSONDecodeError:
-            content = None
-        if not isinstance(content, Mapping):
-            self._refuse(f"attribute {key} of {name or 'the file'} is not a JSON object")
-        return dict(content or {})
-
     def _channel_names(self) -> list[str]:
-        names = [name.removeprefix("response/") for name in self._open() if name.startswith("response/")]
+        names = [name.removeprefix("response/") for name in self._arrays.all() if name.startswith("response/")]
         return [name for name in names if "/" not in name]
 
     @cached_property
     def _offsets(self) -> NDArray[np.int64]:
-        return self._read(OFFSETS)
+        return self._arrays.read(OFFSETS)
 
     @cached_property
     def _scale(self) -> NDArray[np.float64] | None:
-        return self._read("stimulus/scale") if "stimulus/scale" in self._open() else None
+        return self._arrays.read("stimulus/scale") if "stimulus/scale" in self._arrays.all() else None
 
     @cached_property
     def _bank(self) -> NDArray[np.float32]:
-        return self._read("stimulus/waveform")
+        return self._arrays.read("stimulus/waveform")
 
     def _waveforms(self, index: NDArray[np.int64]) -> NDArray[np.float32]:
-        if self._stored("stimulus/waveform").nbytes <= BANK_BYTES:
+        if self._arrays.stored("stimulus/waveform").nbytes <= BANK_BYTES:
             return self._bank[index]
         rows, back = np.unique(index, return_inverse=True)
-        return self._gather("stimulus/waveform", rows)[back]
-
-    def _gather(self, name: str, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """Rows, given in increasing order: a reading for each run of neighbours, half the time of h5py's own indexing."""
-        stored = self._stored(name)
-        found = np.empty((len(rows), *stored.shape[1:]), stored.dtype)
-        with self._reading(name):
-            source, starts = stored.id.get_space(), (0,) * (stored.ndim - 1)
-            for first, last in _runs(rows):
-                count = (last - first, *stored.shape[1:])
-                source.select_hyperslab((int(rows[first]), *starts), count)
-                stored.id.read(h5py.h5s.create_simple(count), source, found[first:last])
-        return found
+        return self._arrays.gather("stimulus/waveform", rows)[back]
 
     def _trains(self, rows: NDArray[np.int64]) -> list[NDArray[np.float32]]:
-        stored, offsets, found = self._stored(TIMES), self._offsets, []
-        with self._reading(TIMES):
-            for first, last in _runs(rows):
+        stored, offsets, found = self._arrays.stored(TIMES), self._offsets, []
+        with self._arrays.reading(TIMES):
+            for first, last in runs(rows):
                 low, high = offsets[rows[first]], offsets[rows[last - 1] + 1]
-                block = np.empty(high - low, np.float32)
-                if len(block):
-                    source = stored.id.get_space()
-                    source.select_hyperslab((int(low),), block.shape)
-                    stored.id.read(h5py.h5s.create_simple(block.shape), source, block)
+                block = stored[low:high]
                 found.extend(block[offsets[row] - low : offsets[row + 1] - low] for row in rows[first:last])
         return found
 
@@ -299,14 +245,17 @@ class Dataset:
     def _check_structure(self) -> None:
         if not self.path.is_file():
             raise InputError(f"no dataset at {self.path}: expected an HDF5 file made by neuroinf simulate")
-        self._open()
+        file = self._arrays.file()
         try:
-            assert self._file is not None
-            version = self._file.attrs.get("schema_version")
+            with self._arrays.reading("its attributes"):
+                version, crc = file.attrs.get("schema_version"), file.attrs.get(CRC)
+                found = attributes_crc(file)
             if version is None:
-                self._refuse("no attribute schema_version: it is an HDF5 file of another program")
+                self._arrays.refuse("no attribute schema_version: it is an HDF5 file of another program")
             if version != SCHEMA_VERSION:
-                self._refuse(f"schema_version {version}, this program reads {SCHEMA_VERSION}")
+                self._arrays.refuse(f"schema_version {version}, this program reads {SCHEMA_VERSION}")
+            if crc is not None and crc != found:
+                self._arrays.refuse("its attributes have been damaged or changed since it was made")
             self._check_shapes()
         finally:
             self.close()
@@ -314,46 +263,25 @@ class Dataset:
     def _check_shapes(self) -> None:
         wanted = {"parameters": 2, "stimulus/waveform": 3, "stimulus/index": 1, "status": 1}
         for name, ndim in wanted.items():
-            if self._stored(name).ndim != ndim:
-                self._refuse(f"{name} has {self._stored(name).ndim} dimensions, expected {ndim}")
-        if (TIMES in self._found) != (OFFSETS in self._found):
-            self._refuse(f"{TIMES} and {OFFSETS} go together, only one is there")
-        columns = len(self.names)
-        if self._stored("parameters").shape[1] != columns or len(self.units) != columns:
-            self._refuse(f"{columns} names and {len(self.units)} units for {self._stored('parameters').shape[1]} parameters")
-        for name, stored in self._found.items():
+            if self._arrays.stored(name).ndim != ndim:
+                self._arrays.refuse(f"{name} has {self._arrays.stored(name).ndim} dimensions, expected {ndim}")
+        if (TIMES in self._arrays.all()) != (OFFSETS in self._arrays.all()):
+            self._arrays.refuse(f"{TIMES} and {OFFSETS} go together, only one is there")
+        columns = self._arrays.stored("parameters").shape[1]
+        if not len(self.names) == len(self.units) == columns:
+            self._arrays.refuse(f"{len(self.names)} names and {len(self.units)} units for {columns} parameters")
+        for name, stored in self._arrays.all().items():
             rows = {OFFSETS: self.n + 1}.get(name, self.n)
             if name not in ("stimulus/waveform", TIMES) and stored.shape[:1] != (rows,):
-                self._refuse(f"{name} has shape {stored.shape}, expected {rows} along the first axis, as parameters has")
-        if OFFSETS in self._found:
-            with self._reading(OFFSETS):
-                last = int(self._stored(OFFSETS)[-1])
-            if last != len(self._stored(TIMES)):
-                self._refuse(f"{OFFSETS} end at {last}, but there are {len(self._stored(TIMES))} spike times")
-
-    @contextmanager
-    def _reading(self, name: str) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, RuntimeError, KeyError, ValueError, UnicodeDecodeError) as error:
-            if isinstance(error, InputError):
-                raise
-            self.close()
-            raise InputError(
-                f"{self.path} is damaged or no HDF5 file: {name} cannot be read ({error}); copy it again, or delete it "
-                f"and run neuroinf simulate again"
-            ) from error
-
-    def _refuse(self, what: str) -> None:
-        raise InputError(f"{self.path} is not a dataset that can be used: {what}; make it again with neuroinf simulate")
-
-
-def _runs(rows: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """First and one past the last position of each run of neighbours among increasing rows."""
-    if len(rows) == 0:
-        return []
-    edges = [0, *(np.flatnonzero(np.diff(rows) != 1) + 1).tolist(), len(rows)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+                self._arrays.refuse(
+                    f"{name} has shape {stored.shape}, expected {rows} along the first axis, as parameters has"
+                )
+        if OFFSETS in self._arrays.all():
+            last = int(self._arrays.read(OFFSETS, self.n)[-1])
+            if last != len(self._arrays.stored(TIMES)):
+                self._arrays.refuse(
+                    f"{OFFSETS} end at {last}, but there are {len(self._arrays.stored(TIMES))} spike times"
+                )
 
 
 __all__ = ["STATUS", "Dataset", "Rows"]

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroinf import __version__
-from neuroinf.datasets.layout import OFFSETS, SCHEMA_VERSION, TIMES, create, datasets, open_new
+from neuroinf.datasets.layout import CRC, OFFSETS, SCHEMA_VERSION, TIMES, attributes_crc, create, datasets, open_new
 from neuroinf.errors import InputError
 from neuroinf.specification import Plain, differences
 
@@ -109,56 +109,57 @@ class Shards:
 
         Args:
             attributes: Attributes of each dataset.
-            root: Attributes of the file.
+            root: Attributes of the file, among them seconds_writing, to which this adds its own.
             advance: Called with the number of rows after each shard.
         """
         began = time.perf_counter()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with _aside(self.path, self.folder) as aside, open_new(aside) as file:
-            seconds, spikes = self._lay_out(file)
-            offset = 0
+            seconds = self._lay_out(file)
+            whole, offset = datasets(file), 0
             for start in self.starts():
                 stop = self.stop(start)
                 with h5py.File(self.shard(start)) as shard:
-                    for name, part in datasets(shard).items():
-                        if name not in (OFFSETS, TIMES):
-                            file[name][start:stop] = part[...]
-                    if spikes:
-                        file[OFFSETS][start + 1 : stop + 1] = shard[OFFSETS][1:] + offset
-                        times = shard[TIMES][...]
-                        file[TIMES][offset : offset + len(times)] = times
+                    parts = datasets(shard)
+                    for name in parts.keys() - {OFFSETS, TIMES}:
+                        whole[name][start:stop] = parts[name][...]
+                    if TIMES in parts:
+                        times = parts[TIMES][...]
+                        whole[OFFSETS][start + 1 : stop + 1] = parts[OFFSETS][1:] + offset
+                        whole[TIMES][offset : offset + len(times)] = times
                         offset += len(times)
                 advance(stop - start)
             for name, values in attributes.items():
                 if name in file:
                     for key, value in values.items():
                         file[name].attrs[key] = json.dumps(value) if isinstance(value, dict) else value
-            file.attrs.update(
-                {
-                    "schema_version": SCHEMA_VERSION,
-                    "neuroinf_version": __version__,
-                    "created": self.manifest["created"],
-                    "seconds": seconds + time.perf_counter() - began,
-                    **{key: json.dumps(value) if isinstance(value, dict) else value for key, value in root.items()},
-                }
-            )
+            own = {
+                "schema_version": SCHEMA_VERSION,
+                "neuroinf_version": __version__,
+                "created": self.manifest["created"],
+            }
+            for key, value in {**own, **root}.items():
+                file.attrs[key] = json.dumps(value) if isinstance(value, dict) else value
+            writing = root["seconds_writing"] + time.perf_counter() - began
+            file.attrs["seconds_writing"], file.attrs["seconds"] = writing, seconds + writing
+            file.attrs[CRC] = attributes_crc(file)
         self.discard()
 
-    def _lay_out(self, file: h5py.File) -> tuple[float, bool]:
-        """Create every dataset; returns the seconds spent on the shards, and whether there are spikes."""
-        seconds, total = 0.0, 0
+    def _lay_out(self, file: h5py.File) -> float:
+        """Create every dataset; returns the seconds that simulating the shards took."""
+        seconds, spikes = 0.0, 0
         for start in self.starts():
             with h5py.File(self.shard(start)) as shard:
-                seconds += float(shard.attrs["seconds"])
-                total += len(shard[TIMES]) if TIMES in shard else 0
+                seconds += float(np.asarray(shard.attrs["seconds"]))
+                parts = datasets(shard)
+                spikes += len(parts[TIMES]) if TIMES in parts else 0
         with h5py.File(self.shard(0)) as first:
             for name, part in datasets(first).items():
-                rows = {OFFSETS: self.n + 1, TIMES: total}.get(name, self.n)
+                rows = {OFFSETS: self.n + 1, TIMES: spikes}.get(name, self.n)
                 create(file, name, (rows, *part.shape[1:]), part.dtype)
-            spikes = TIMES in first
         _, waveforms = self.read_bank()
         create(file, "stimulus/waveform", waveforms.shape, waveforms.dtype)[...] = waveforms
-        return seconds, spikes
+        return seconds
 
     def discard(self) -> None:
         """Delete the folder."""

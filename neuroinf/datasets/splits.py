@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ class Partition:
     test: Rows
 
 
+@runtime_checkable
 class Split(Protocol):
     """Assigns each of N rows to training, validation, test or none."""
 

@@ -18,6 +18,9 @@ from neuroinf.datasets.shards import Shards
 from neuroinf.datasets.simulation import Simulation
 from neuroinf.errors import InputError
 
+# seconds of work in one process above which others are worth starting: each imports torch and numba first
+WORTH_PROCESSES = 10.0
+
 
 @dataclass(frozen=True)
 class Done:
@@ -38,17 +41,18 @@ def simulate_shard(simulation: Simulation, shards: Shards, bank: tuple[Any, Any]
 
 
 def simulate_shards(simulation: Simulation, shards: Shards, starts: Sequence[int], workers: int) -> Iterator[Done]:
-    """Simulate and write shards, in this process (one worker) or in several, and tell of each when it is on disk.
+    """Simulate and write shards, in this process or in several, and tell of each when it is on disk.
 
-    Processes rather than threads: everything around the kernel is Python, a user's simulator may be Python altogether,
-    and neither the number of processes nor their death can change what a shard holds.
+    Processes rather than threads: everything around the kernel is Python, and a user's simulator may be Python
+    altogether. A few rows are timed first: work that is done before processes would have started stays here, where the
+    simulator has its own threads. None of this can change what a shard holds.
 
     Raises:
         InputError: if the simulation cannot be sent to a process, or fails there.
     """
     workers = min(workers, len(starts))
-    if workers <= 1:
-        bank = shards.read_bank()
+    bank = shards.read_bank()
+    if workers <= 1 or not _worth_processes(simulation, bank, sum(shards.stop(start) - start for start in starts)):
         for start in starts:
             yield simulate_shard(simulation, shards, bank, start, 1)
         return
@@ -71,6 +75,14 @@ def simulate_shards(simulation: Simulation, shards: Shards, starts: Sequence[int
         for process, connection in crew:
             process.join()
             connection.close()
+
+
+def _worth_processes(simulation: Simulation, bank: tuple[Any, Any], rows: int) -> bool:
+    sample = min(simulation.n, 16)
+    simulation.rows(0, 1, *bank)  # compiles, or loads what was compiled
+    began = time.perf_counter()
+    simulation.rows(0, sample, *bank)
+    return (time.perf_counter() - began) / sample * rows > WORTH_PROCESSES
 
 
 def _share_out(idle: list[Connection], pending: list[int]) -> Iterator[Done]:
@@ -99,7 +111,7 @@ def _share_out(idle: list[Connection], pending: list[int]) -> Iterator[Done]:
 
 
 def _work(connection: Connection) -> None:
-    """A worker's life: read the job, then answer each shard's start with Done or with the exception; end with the pipe."""
+    """A worker's life: read the job, answer each shard's start with Done or an exception, end with the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     try:
         simulation, shards, workers = pickle.loads(connection.recv_bytes())

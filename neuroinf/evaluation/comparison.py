@@ -37,7 +37,7 @@ class Condition:
 class Method(Protocol):
     """Anything that turns observations into estimates."""
 
-    def __call__(self, x: Observations, condition: Condition) -> Estimates | None:
+    def __call__(self, x: Observations, condition: Condition, /) -> Estimates | None:
         """Estimates for observations x (n, C, T), nan where not observed; None if the method cannot."""
         ...
 
@@ -45,7 +45,7 @@ class Method(Protocol):
 class Observe(Protocol):
     """The test neurons as they are observed under a condition."""
 
-    def __call__(self, condition: Condition) -> Observations:
+    def __call__(self, condition: Condition, /) -> Observations:
         """Observations x (n, C, T), nan where not observed; the same noise each time."""
         ...
 
@@ -70,6 +70,14 @@ class Comparison:
         """The entry M of each method under a condition; None where it could not."""
         answers = self.estimates[condition.name]
         return {m: None if e is None else method_metrics(e, self.truth, self.prior) for m, e in answers.items()}
+
+    def restricted(self, rows: NDArray[np.integer[Any]]) -> Comparison:
+        """The same on some of the neurons: those that a slow method answered, so that all are scored on the same."""
+        cut = {
+            name: {method: None if e is None else e.restricted(rows) for method, e in answers.items()}
+            for name, answers in self.estimates.items()
+        }
+        return Comparison(self.truth[rows], self.prior, self.conditions, cut)
 
     def given(self, condition: Condition) -> list[Estimates]:
         """The answers that there are under a condition."""

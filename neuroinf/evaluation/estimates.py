@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +48,11 @@ class Estimates:
             raise ValueError(f"{self.method}: samples must be ({n}, S, {p}), found {self.samples.shape}")
         if self.log_prob is not None and self.log_prob.shape != (n,):
             raise ValueError(f"{self.method}: log_prob must be ({n},), found {self.log_prob.shape}")
+
+    def restricted(self, rows: NDArray[np.integer[Any]]) -> Estimates:
+        """The answers for some of the neurons."""
+        parts = {key: getattr(self, key) for key in ("mean", "samples", "std", "log_prob")}
+        return replace(self, **{key: None if part is None else part[rows] for key, part in parts.items()})
 
     @property
     def answered(self) -> NDArray[np.bool_]:

@@ -178,7 +178,7 @@ _COSTS = (
 
 
 def check_metrics(document: Mapping[str, Any]) -> None:
-    """Check a metrics.json against its contract (docs: evaluation). More keys than these are welcome.
+    """Check a metrics.json against the contract that its readers rely on. More keys than these are welcome.
 
     Raises:
         ValueError: naming the key that is missing or not what it should be.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import lightning as L
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
@@ -40,16 +40,16 @@ class AmortizedInference(L.LightningModule):
         self,
         prior: Prior,
         observation: Observation,
-        encoder: Callable[[int], Encoder],
-        density: Callable[[int, int], Density],
+        encoder: Callable[[int], nn.Module],
+        density: Callable[[int, int], nn.Module],
         lr: float = 2.0e-3,
         weight_decay: float = 1.0e-4,
         schedule: Literal["one_cycle", "constant"] = "one_cycle",
     ) -> None:
         super().__init__()
         self.prior, self.observation = prior, observation
-        self.encoder = encoder(observation.width)
-        self.density = density(self.encoder.features, len(prior.names))
+        self.encoder = cast(Encoder, encoder(observation.width))
+        self.density = cast(Density, density(self.encoder.features, len(prior.names)))
         self.lr, self.weight_decay, self.schedule = lr, weight_decay, schedule
         self.history: list[dict[str, float]] = []
         self.seconds = 0.0

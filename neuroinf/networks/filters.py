@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-BLOCK = 50  # samples per block: the in-block product (BLOCK x BLOCK) and the carry between blocks then cost about the same
+BLOCK = (
+    50  # samples per block: the in-block product (BLOCK x BLOCK) and the carry between blocks then cost about the same
+)
 
 
 def exponential_filters(x: Tensor, time_constants: Tensor) -> Tensor:
@@ -31,9 +33,9 @@ def exponential_filters(x: Tensor, time_constants: Tensor) -> Tensor:
     # what earlier blocks leave behind is their last value, decayed
     block = torch.arange(blocks, device=x.device)
     later = block[:, None] - block[None, :] - 1
-    between = _decay(later, rate * BLOCK).permute(1, 2, 0).contiguous()  # (K, from, to)
-    left = y[..., -1].permute(3, 0, 1, 2).reshape(k, b * c, blocks)
-    carry = (left @ between).reshape(k, b, c, blocks).permute(1, 2, 0, 3)
+    between = _decay(later, rate.double() * BLOCK).permute(1, 2, 0).contiguous()  # (K, from, to)
+    left = y[..., -1].permute(3, 0, 1, 2).reshape(k, b * c, blocks).double()
+    carry = (left @ between).to(y.dtype).reshape(k, b, c, blocks).permute(1, 2, 0, 3)
     tail = torch.exp(-(sample + 1) * rate[:, None])
     y = torch.addcmul(y.transpose(2, 3), carry[..., None], tail[:, None])
     return y.reshape(b, c, k, blocks * BLOCK)[..., :t]

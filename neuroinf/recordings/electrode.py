@@ -111,7 +111,8 @@ def estimate_electrode(sweep: Recording, *, length: float = 1.0, longest: float 
     # Column k holds the sum of I[t - l] over edges[k] <= l < edges[k + 1]; the last two take up rest and drift.
     columns = [total[times - a + 1] - total[times - b + 1] for a, b in pairwise(edges)]
     design = np.stack([*columns, np.ones(len(times)), times / len(voltage) - 0.5], axis=1)
-    weights = np.linalg.lstsq(design, voltage[times], rcond=None)[0]
+    # Normal equations: the columns are far fewer than the samples, and noise makes them well conditioned.
+    weights = np.linalg.lstsq(design.T @ design, design.T @ voltage[times], rcond=None)[0]
     residual = voltage[times] - design @ weights
     explained = 1 - float(residual.var() / voltage[times].var())
     kernel = weights[:-2]  # GOhm per sample

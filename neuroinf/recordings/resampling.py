@@ -9,7 +9,10 @@ from numpy.typing import NDArray
 
 from neuroinf.errors import InputError
 from neuroinf.recordings.recording import FloatArray, Recording
-from neuroinf.recordings.spikes import cut_mask, cut_spikes, detect_spikes
+from neuroinf.recordings.spikes import LEVEL, cut_mask, cut_spikes, detect_spikes
+
+# More than this share of observed samples at a spike's height is worth a remark.
+HIGH_FRACTION = 1e-3
 
 
 def _window_mean(trace: FloatArray, start: NDArray[np.floating], stop: NDArray[np.floating]) -> FloatArray:
@@ -102,4 +105,20 @@ def observe(recording: Recording, dt: float, cut: float, step: float | None = No
     # (j + 1) dt - h >= s + dt_raw - h: the simulator's mask for the shifted spikes is the raw clock's mask.
     mask = cut_mask(observed.samples, spikes, dt, cut, recording.dt)
     shift = 0.0 if step is None else recording.dt - step
-    return replace(observed, voltage=np.where(mask, np.nan, observed.voltage), spikes=spikes + shift)
+    voltage = np.where(mask, np.nan, observed.voltage)
+    attributes = _remark_high(recording, voltage, cut)
+    return replace(observed, voltage=voltage, spikes=spikes + shift, attributes=attributes)
+
+
+def _remark_high(recording: Recording, voltage: FloatArray, cut: float) -> dict[str, str]:
+    """The attributes, with a warning if what is left of the voltage still reaches a spike's height."""
+    high = int(np.count_nonzero(voltage > LEVEL))
+    if high <= HIGH_FRACTION * len(voltage):
+        return recording.attributes
+    remark = (
+        f"{recording.name}: {high} of {len(voltage)} samples lie above {LEVEL:g} mV outside the spike cuts: spikes "
+        f"that "
+        f"outlast the model's cut of {cut:g} ms, or depolarizations that are no spikes; the model has neither"
+    )
+    earlier = recording.attributes.get("warning")
+    return {**recording.attributes, "warning": f"{earlier}; {remark}" if earlier else remark}

@@ -9,6 +9,9 @@ The rule. A spike is a local maximum of the voltage which
 Condition 2 is a mean upstroke of 7 mV/ms: it passes spikes whose peaks are clipped by sampling at 1 kHz, and refuses
 the plateau of a depolarization block, the hump of a failed spike, and the few mV that an uncompensated electrode adds.
 
+At 1 kHz spikes narrower than about 1.5 ms fall between the samples and are lost (thinned out to 1 kHz, a neuron with
+narrow spikes kept 59 % of them; a pyramidal neuron, two serotonin neurons and six cortical neurons kept 98.9 to 100 %).
+
 The spike's time is its onset, where a model with a threshold puts it, not its peak: going back from the steepest point
 of the upstroke, where dV/dt falls below ``slope`` (20 mV/ms, or half the steepest if that is less), interpolated
 between the sample pairs.

@@ -1,27 +1,28 @@
 r"""Generalized leaky integrate-and-fire neurons, the five published levels, in discrete time.
 
-State: voltage v (mV), after-spike currents a_1, a_2 (pA), the spike-driven and the voltage-driven part s, u of the threshold
-(mV). A step of length dt (ms) from a current I(t) (pA) computes, all from the old state,
+State: voltage v (mV), after-spike currents a_1, a_2 (pA), the spike-driven and the voltage-driven part s, u of the
+threshold (mV). A step of length dt (ms) from a current I(t) (pA) computes, all from the old state,
 
 .. math::
     J    &= I + a_1 + a_2 \\
     v'   &= v + \frac{dt}{C} \left( J - \frac{v - E_l}{R} \right) \\
     a_j' &= a_j e^{-dt / \tau_j} \\
     s'   &= s\, e^{-b_s dt} \\
-    u'   &= u\, e^{-b_v dt} + \int_0^{dt} e^{-b_v (dt - x)}\, a_v (V(x) - E_l)\, dx, \quad V(x) \text{ exact for constant } J \\
+    u'   &= u\, e^{-b_v dt} + \int_0^{dt} e^{-b_v (dt - x)}\, a_v (V(x) - E_l)\, dx \\
     \theta' &= th_\infty + s' + u'
 
-and a spike is recorded at t, the step's beginning, where :math:`v' > \theta'`. Then, with the spike cut of n steps
-(``spike_cut_length``), during which the input is ignored and every channel is nan,
+with V(x) the membrane equation's exact solution from v for constant J, and records a spike at t, the step's beginning,
+where :math:`v' > \theta'`. Then, with the spike cut of n steps (``spike_cut_length``), during which the input is
+ignored and every channel is nan,
 
 .. math::
-    a_j \leftarrow A_j + a_j' e^{-n\,dt / \tau_j}, \quad
-    v \leftarrow \begin{cases} 0 & \text{levels 1, 3} \\ reset_a\, v' + reset_b & \text{levels 2, 4, 5} \end{cases}, \quad
-    s \leftarrow a_s + s' e^{-b_s n\,dt}, \quad u \leftarrow u'
+    a_j &\leftarrow A_j + a_j' e^{-n\,dt / \tau_j} \\
+    v   &\leftarrow 0 \text{ (levels 1, 3)}, \quad reset_a\, v' + reset_b \text{ (levels 2, 4, 5)} \\
+    s   &\leftarrow a_s + s' e^{-b_s n\,dt}, \quad u \leftarrow u'
 
 is the state at sample t + n, and the next step is t + n + 1. A reset that ends above threshold stops the neuron
-(``terminated``): its reset state is repeated for five more samples and nan follows, as in the reference. ``voltage[t]`` is the
-state after the step that began at t dt.
+(``terminated``): its reset state is repeated for five more samples and nan follows, as in the reference. ``voltage[t]``
+is the state after the step that began at t dt.
 
 ===== ============================ ======================================================
 level name                         parts
@@ -33,8 +34,9 @@ level name                         parts
 5     and an adapting threshold    v, reset rules, s, a_1, a_2, u (a_voltage, b_voltage)
 ===== ============================ ======================================================
 
-Differences from the published configurations: th_inf is the effective threshold (their coefficient included) and the spike cut is
-a time, rounded to whole steps. The forward Euler step of v is theirs, unstable for dt > 2 R C, which is not an error here.
+Differences from the published configurations: th_inf is the effective threshold (their coefficient included) and the
+spike cut is a time, rounded to whole steps. The forward Euler step of v is theirs; it is unstable for dt > 2 R C, which
+is not an error here.
 
 Source:
     Teeter et al. (2018), Nature Communications 9:709; AllenSDK, allensdk/model/glif (agreement to 1e-9 mV is tested).
@@ -93,9 +95,9 @@ class GLIF:
 
     Args:
         level: 1 to 5.
-        frame: ``"rest"``: voltages are relative to rest, El enters the leak, as published (where El is 0). ``"absolute"``: the
-            same with El = 0 in the equations and El, the resting potential of the recording, added to the recorded voltage and
-            threshold; th_inf and reset_b stay relative to rest.
+        frame: ``"rest"``: voltages are relative to rest, El enters the leak, as published (where El is 0).
+            ``"absolute"``: the same with El = 0 in the equations and El, the resting potential of the recording, added
+            to the recorded voltage and threshold; th_inf and reset_b stay relative to rest.
         fixed: Values of the parameters that are not columns of theta.
         record: Any of voltage, threshold, asc_1, asc_2, spikes_interpolated.
 
@@ -183,7 +185,8 @@ class GLIF:
         width = len(self.parameters)
         if theta.ndim != 2 or theta.shape[1] != width:
             raise InputError(
-                f"theta: expected shape (n, {width}) with columns {', '.join(self.parameters)}, found shape {theta.shape}"
+                f"theta: expected shape (n, {width}) with columns {', '.join(self.parameters)}, "
+                f"found shape {theta.shape}"
             )
         values = {
             name: theta[:, self.parameters.index(name)]
@@ -198,8 +201,8 @@ class GLIF:
     def rheobase(self, theta: ArrayLike) -> FloatArray:
         r"""The smallest constant current that reaches the resting threshold, :math:`(th_\infty - E_l) / R_{input}`.
 
-        E_l is 0 in the absolute frame, where th_inf is relative to it. After-spike currents and threshold adaptation to voltage
-        play no part in it (the published definition, that of level 1).
+        E_l is 0 in the absolute frame, where th_inf is relative to it. After-spike currents and threshold adaptation to
+        voltage play no part in it (the published definition, that of level 1).
 
         Args:
             theta: Parameters :math:`(n, P)`.
@@ -221,9 +224,9 @@ class GLIF:
             seed: Without effect: the model is deterministic.
 
         Returns:
-            The recorded channels :math:`(n, T)`, in the stimulus' precision (the state is always float64); ``"spikes"``, and if
-            recorded ``"spikes_interpolated"`` (crossing of the lines through v and threshold), as n arrays of times in ms;
-            ``"terminated"`` :math:`(n,)`, the rows stopped by a reset above threshold.
+            The recorded channels :math:`(n, T)`, in the stimulus' precision (the state is always float64);
+            ``"spikes"``, and if recorded ``"spikes_interpolated"`` (crossing of the lines through v and threshold), as
+            n arrays of times in ms; ``"terminated"`` :math:`(n,)`, the rows stopped by a reset above threshold.
 
         Raises:
             InputError: for a wrong shape or an impossible value.
@@ -243,7 +246,7 @@ class GLIF:
         membrane = np.stack([values[name] for name in ("C", "R_input", "El", "th_inf")], axis=1)
         offset = np.zeros(n)
         if self.frame == "absolute":
-            offset, membrane[:, 2] = values["El"], 0.0
+            offset, membrane[:, 2] = values["El"].copy(), 0.0
         after_spike = columns(self.after_spike, "asc_amp_1", "asc_tau_2")
         reset = columns(self.reset_rules, "reset_a", "b_spike")
         adaptation = columns(self.voltage_threshold, "a_voltage", "b_voltage")
@@ -296,7 +299,8 @@ class GLIF:
     def from_allen(cls, config: Mapping[str, Any], record: Sequence[str] = ("voltage",)) -> tuple[GLIF, FloatArray]:
         """Read a published ``neuron_config.json``.
 
-        Its spike cut counts steps of its own dt (50 us), which makes it a time; voltages stay relative to rest (frame "rest").
+        Its spike cut counts steps of its own dt (50 us), which makes it a time; voltages stay relative to rest (frame
+        "rest").
 
         Args:
             config: The configuration of one neuron, SI units.
@@ -326,7 +330,7 @@ def _check(name: str, values: NDArray[Any], where: str) -> None:
 
 
 def _current(stimulus: ArrayLike, n: int) -> NDArray[Any]:
-    """The stimulus as a contiguous :math:`(n, T)` or :math:`(1, T)`; one that only repeats a single row is not copied n times."""
+    """The stimulus as a contiguous :math:`(n, T)` or :math:`(1, T)`; a repeated single row is not copied n times."""
     stimulus = np.asarray(stimulus)
     if stimulus.ndim != 3 or stimulus.shape[0] not in (1, n) or stimulus.shape[1] != 1:
         raise InputError(f"stimulus: expected shape ({n}, 1, T) or (1, 1, T), found {stimulus.shape}")
@@ -336,7 +340,7 @@ def _current(stimulus: ArrayLike, n: int) -> NDArray[Any]:
         stimulus = stimulus.astype(np.float64, copy=False)
     if stimulus.strides[0] == 0:
         stimulus = stimulus[:1]
-    return np.ascontiguousarray(stimulus[:, 0])
+    return np.require(stimulus[:, 0], requirements=("C", "W"))  # writable, as numba compiles anew for what is not
 
 
 def _in_threads(
@@ -344,8 +348,8 @@ def _in_threads(
 ) -> list[tuple[NDArray[np.int64], FloatArray]]:
     """Apply ``rows`` to ranges that cover 0..n, in order.
 
-    Threads of our own rather than numba's parallel loop: its thread pools must not be entered from two threads at once, nor used
-    on both sides of a fork, and callers do both.
+    Threads of our own rather than numba's parallel loop: its thread pools must not be entered from two threads at once,
+    nor used on both sides of a fork, and callers do both.
     """
     threads = max(1, min(numba.get_num_threads(), n, steps // STEPS_PER_THREAD))
     if threads == 1:

@@ -1,4 +1,4 @@
-"""The published GLIF configurations (``neuron_config.json`` of the Allen Cell Types Database), read into this program's units."""
+"""Published GLIF configurations (``neuron_config.json`` of the Allen Cell Types Database) in this program's units."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """The GLIF time loop; the equations are in :mod:`neuroinf.simulators.glif`.
 
-Parts that a level does not have and channels that are not recorded are passed as None. The compiler makes one version for each
-combination and drops the branches of what is None, so that an unused part costs nothing. No fused multiply-adds or other
-liberties are allowed to it: a row's result is the same in every version, batch and machine with the same ``exp``.
+Parts that a level does not have and channels that are not recorded are passed as None. The compiler makes one version
+for each combination and drops the branches of what is None, so that an unused part costs nothing. No fused
+multiply-adds or other liberties are allowed to it: a row's result is the same in every version, in every batch, and on
+every machine with the same ``exp``.
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-Floats = NDArray[np.floating[Any]]
+Floats = NDArray[np.float64]
+Samples = NDArray[Any]  # of the precision chosen for the outputs
 Integers = NDArray[np.int64]
 
 
 @njit(nogil=True, cache=True)
 def _row(
     i: int,
-    current: Floats,
+    current: Samples,
     dt: float,
     membrane: Floats,
     after_spike: Floats | None,
@@ -30,10 +32,10 @@ def _row(
     cut: int,
     offset: float,
     initial: Floats,
-    voltage: Floats | None,
-    threshold: Floats | None,
-    asc_1: Floats | None,
-    asc_2: Floats | None,
+    voltage: Samples | None,
+    threshold: Samples | None,
+    asc_1: Samples | None,
+    asc_2: Samples | None,
     spikes: Integers,
     interpolated: Floats | None,
 ) -> tuple[int, bool]:
@@ -42,6 +44,7 @@ def _row(
     C, R, El, th0 = membrane[i, 0], membrane[i, 1], membrane[i, 2], membrane[i, 3]
     g = 1.0 / (R * C)
     keep, gain, drift = 1.0 - g * dt, dt / C, g * El * dt
+    decay_1 = decay_2 = cut_1 = cut_2 = decay_s = cut_s = decay_u = from_v = from_i = from_0 = 0.0
     if after_spike is not None:
         tau_1, tau_2 = after_spike[i, 2], after_spike[i, 3]
         decay_1, decay_2 = math.exp(-dt / tau_1), math.exp(-dt / tau_2)
@@ -49,8 +52,8 @@ def _row(
     if reset is not None:
         decay_s, cut_s = math.exp(-reset[i, 3] * dt), math.exp(-reset[i, 3] * dt * cut)
     if adaptation is not None:
-        # The exact step of the voltage-driven part is linear in (u, v, J); written with expm1 it has no pole where b_voltage
-        # equals 1/(R C) or 0.
+        # The exact step of the voltage-driven part is linear in (u, v, J); written with expm1 it has no pole where
+        # b_voltage equals 1/(R C) or 0.
         a_voltage, b_voltage = adaptation[i, 0], adaptation[i, 1]
         decay_u = math.exp(-b_voltage * dt)
         rate = b_voltage - g
@@ -111,7 +114,7 @@ def _row(
             th = s + u + th0
         bad = v > th
 
-        # nan up to the end of the cut, then the reset state: once, or six times and nan ever after if it lies above threshold.
+        # nan up to the end of the cut, then the reset state: once, or if it is above threshold six times and nan after.
         end = min(t + cut, steps)
         stop = min(end + (6 if bad else 1), steps)
         for k in range(t, steps if bad else stop):
@@ -134,7 +137,7 @@ def _row(
 def glif_rows(
     first: int,
     last: int,
-    current: Floats,
+    current: Samples,
     dt: float,
     membrane: Floats,
     after_spike: Floats | None,
@@ -143,10 +146,10 @@ def glif_rows(
     cuts: Integers,
     offset: Floats,
     initial: Floats,
-    voltage: Floats | None,
-    threshold: Floats | None,
-    asc_1: Floats | None,
-    asc_2: Floats | None,
+    voltage: Samples | None,
+    threshold: Samples | None,
+    asc_1: Samples | None,
+    asc_2: Samples | None,
     interpolate: bool | None,
     counts: Integers,
     terminated: NDArray[np.bool_],

@@ -1,4 +1,5 @@
-"""Time cut into the stretches over which a GLIF model with given spikes is one linear map: whole windows, and parts at spikes."""
+"""Time cut into the stretches over which a GLIF model with given spikes is one linear map: whole windows, and parts at
+spikes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -50,7 +51,14 @@ class Segments:
 
 @numba.njit(cache=True, nogil=True)
 def _cut(
-    spikes: np.ndarray, cut: int, k: int, windows: int, kind: np.ndarray, window: np.ndarray, role: np.ndarray, seen: np.ndarray
+    spikes: np.ndarray,
+    cut: int,
+    k: int,
+    windows: int,
+    kind: np.ndarray,
+    window: np.ndarray,
+    role: np.ndarray,
+    seen: np.ndarray,
 ) -> tuple[int, int]:
     pos = s = i = kept = 0
     total = windows * k
@@ -78,11 +86,14 @@ def _cut(
     return s, kept
 
 
-def segments(spikes: Sequence[NDArray[np.float64]], cut: NDArray[np.int64], windows: int, k: int, dt: float) -> Segments:
+def segments(
+    spikes: Sequence[NDArray[np.float64]], cut: NDArray[np.int64], windows: int, k: int, dt: float
+) -> Segments:
     """Cuts the time of B neurons at windows and spikes.
 
     Args:
-        spikes: For each neuron its spike times, ms: the start of the step at which the threshold was found to be crossed.
+        spikes: For each neuron its spike times, ms: the start of the step at which the threshold was found to be
+            crossed.
         cut: For each neuron the length of the spike cut, in steps.
         windows: Number W of windows.
         k: Steps in each.
@@ -97,7 +108,9 @@ def segments(spikes: Sequence[NDArray[np.float64]], cut: NDArray[np.int64], wind
     lengths, dropped = np.zeros(count, np.int64), np.zeros(count, np.int64)
     for b, times in enumerate(spikes):
         if not np.isfinite(times).all() or (np.diff(times) < 0).any():
-            raise InputError(f"spike times must be finite and sorted; those of neuron {b} are not: sort them, remove nan")
+            raise InputError(
+                f"spike times must be finite and sorted; those of neuron {b} are not: sort them, remove nan"
+            )
         steps = np.rint(np.asarray(times, np.float64) / dt).astype(np.int64)
         steps = steps[steps >= 0]
         lengths[b], kept = _cut(steps, int(cut[b]), k, windows, kind[b], window[b], role[b], seen[b])

@@ -1,10 +1,11 @@
 r"""The GLIF models in torch, differentiable in their parameters: the twin of the compiled kernel.
 
-Below threshold one step is linear in the state :math:`x = (a_1, a_2, v, t_s, t_v)`, the held current I and 1 (equations:
-:mod:`neuroinf.simulators.glif`), and so is the reset after a spike. n steps under a held current are therefore the n-th power
-of one small triangular matrix. Two ways to run:
+Below threshold one step is linear in the state :math:`x = (a_1, a_2, v, t_s, t_v)`, the held current I and 1
+(equations: :mod:`neuroinf.simulators.glif`), and so is the reset after a spike. n steps under a held current are
+therefore the n-th power of one small triangular matrix. Two ways to run:
 
-- :meth:`GLIFTwin.simulate` runs freely, step by step; a spike is a step function whose derivative is replaced by a surrogate.
+- :meth:`GLIFTwin.simulate` runs freely, step by step; a spike is a step function whose derivative is replaced by a
+  surrogate.
 - :meth:`GLIFTwin.forced` is told when the neuron spiked and follows the model in between. Without a threshold to be
   crossed everything is a chain of linear recurrences over *segments* (:mod:`.glif_segments`), exactly differentiable.
 """
@@ -33,7 +34,8 @@ class Forced(NamedTuple):
 
 
 class Free(NamedTuple):
-    """Free-running response, each :math:`(B, T)`: voltage and threshold, mV (nan during the spike cut), and the spike train (0 or 1)."""
+    """Free-running response, each :math:`(B, T)`: voltage and threshold, mV (nan during the spike cut), and the spike
+    train (0 or 1)."""
 
     voltage: Tensor
     threshold: Tensor
@@ -41,7 +43,8 @@ class Free(NamedTuple):
 
 
 class _Spike(torch.autograd.Function):
-    r"""Heaviside step; derivative :math:`1 / (w (1 + |d| / w)^2)` (SuperSpike: Zenke & Ganguli 2018, Neural Comput. 30:1514)."""
+    r"""Heaviside step; derivative :math:`1 / (w (1 + |d| / w)^2)` (SuperSpike: Zenke & Ganguli 2018, Neural Comput.
+    30:1514)."""
 
     @staticmethod
     def forward(ctx, distance: Tensor, width: float) -> Tensor:  # pyright: ignore
@@ -65,10 +68,10 @@ class GLIFTwin:
     def __init__(self, simulator: "GLIF") -> None:
         self.simulator = simulator
         self.level: int = simulator.level
-        self.frame: str = simulator.frame
+        self.frame = simulator.frame
 
     def columns(self, theta: Tensor) -> dict[str, Tensor]:
-        """Every parameter of the level by name, each :math:`(B,)`: columns of theta :math:`(B, P)`, and the fixed ones."""
+        """Every parameter of the level by name, each :math:`(B,)`, from theta :math:`(B, P)` and the fixed ones."""
         named = {name: theta[:, j] for j, name in enumerate(self.simulator.parameters)}
         return named | {name: torch.full_like(theta[:, 0], value) for name, value in self.simulator.fixed.items()}
 
@@ -77,15 +80,21 @@ class GLIFTwin:
         return torch.round(self.columns(theta.detach())["spike_cut_length"] / dt).to(torch.int64)
 
     def step_and_reset(self, theta: Tensor, dt: float) -> tuple[Tensor, Tensor]:
-        """The linear maps of one step below threshold and of one spike's reset, each :math:`(B, 7, 7)`, rows and columns as
-        ``A1, A2, V, TS, TV, CURRENT, ONE``."""
+        """The linear maps of one step below threshold and of one spike's reset, each :math:`(B, 7, 7)`, rows and
+        columns as ``A1, A2, V, TS, TV, CURRENT, ONE``."""
         p = self.columns(theta)
         zero, one = torch.zeros_like(p["C"]), torch.ones_like(p["C"])
         rate, gain = 1 / (p["R_input"] * p["C"]), dt / p["C"]
         rest = p["El"] if self.frame == "rest" else zero
         cut = self.cut_steps(theta, dt).to(theta.dtype) * dt
 
-        step = {(CURRENT, CURRENT): one, (ONE, ONE): one, (V, V): 1 - rate * dt, (V, CURRENT): gain, (V, ONE): rate * rest * dt}
+        step = {
+            (CURRENT, CURRENT): one,
+            (ONE, ONE): one,
+            (V, V): 1 - rate * dt,
+            (V, CURRENT): gain,
+            (V, ONE): rate * rest * dt,
+        }
         reset = {(CURRENT, CURRENT): one, (ONE, ONE): one}
         if self.level in AFTER_SPIKE_LEVELS:
             for j, row in ((1, A1), (2, A2)):
@@ -113,8 +122,8 @@ class GLIFTwin:
     def forced(self, theta: Tensor, stimulus: Tensor, dt: float, segments: Segments) -> Forced:
         """Voltage and threshold with spikes at given times, at the end of each segment.
 
-        Differentiable in reverse and forward mode, and under :func:`torch.func.vmap`. At a segment that ends with a spike step the values are those that
-        the threshold test sees, before the reset.
+        Differentiable in reverse and forward mode, the latter under :func:`torch.func.vmap` too. At a segment that
+        ends with a spike step the values are those that the threshold test sees, before the reset.
 
         Args:
             theta: Parameters :math:`(B, P)`, natural units, float64.
@@ -139,7 +148,7 @@ class GLIFTwin:
         for row, inputs in self._dependencies().items():
             m, u = torch.where(pad, 1.0, entry(row, row)), torch.zeros_like(current)
             for column in inputs:
-                u = u + entry(row, column) * (before[column] if column in before else current if column == CURRENT else 1.0)
+                u = u + entry(row, column) * (before.get(column, current if column == CURRENT else 1.0))
             first = initial[row][:, None]
             u = torch.where(pad, 0.0, u)
             u = torch.cat((u[:, :1] + m[:, :1] * first, u[:, 1:]), dim=1)
@@ -154,7 +163,10 @@ class GLIFTwin:
         return Forced(after[V] + offset, threshold + offset)
 
     def simulate(self, theta: Tensor, stimulus: Tensor, dt: float, width: float = 1.0) -> Free:
-        """Run freely, with surrogate gradients through spikes.
+        """Run freely, step by step.
+
+        Voltage and threshold have their exact derivatives for spikes that stay where they are; the spike train has the
+        surrogate one, which does not pass through earlier resets (Zenke & Vogels 2021, Neural Comput. 33:899).
 
         Args:
             theta: Parameters :math:`(B, P)`, natural units.
@@ -176,11 +188,10 @@ class GLIFTwin:
             moved = torch.einsum("bij,bj->bi", step, x)
             spike = _Spike.apply(moved[:, V] - moved[:, TS] - moved[:, TV] - p["th_inf"], width)
             assert isinstance(spike, Tensor)
-            moved = moved + spike[:, None] * (torch.einsum("bij,bj->bi", reset, moved) - moved)
+            spike, spiked = torch.where(active, spike, 0.0), active & (spike > 0)
+            moved = torch.where(spiked[:, None], torch.einsum("bij,bj->bi", reset, moved), moved)
             state = torch.where(active[:, None], moved, state)
-            spike = torch.where(active, spike, 0.0)
 
-            spiked = spike.detach() > 0
             waiting = torch.where(spiked, cut, (waiting - 1).clamp(min=0))
             threshold = p["th_inf"] + state[:, TS] + state[:, TV]
             bad = spiked & (state[:, V] > threshold)

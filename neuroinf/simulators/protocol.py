@@ -2,10 +2,9 @@
 
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
 from numpy.typing import NDArray
 
-Response = dict[str, NDArray[np.floating[Any]] | NDArray[np.bool_] | list[NDArray[np.float64]]]
+Response = dict[str, NDArray[Any] | list[NDArray[Any]]]
 
 
 @runtime_checkable
@@ -36,8 +35,8 @@ class Simulator(Protocol):
             seed: One integer, or n of them: a row's result depends on its own seed alone.
 
         Returns:
-            A :data:`Response`: each channel :math:`(n, T)` at step dt, ``"spikes"`` as n arrays of times in ms, and if the
-            model has them ``"latent/<name>"`` arrays and ``"terminated"`` :math:`(n,)`, the rows that stopped early.
+            A :data:`Response`: each channel :math:`(n, T)` at step dt, ``"spikes"`` as n arrays of times in ms, and if
+            the model has them ``"latent/<name>"`` arrays and ``"terminated"`` :math:`(n,)`, rows that stopped early.
         """
         ...
 

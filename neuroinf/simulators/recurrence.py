@@ -1,4 +1,5 @@
-r"""First-order linear recurrences :math:`x_t = m_t x_{t-1} + u_t`, differentiable: the time axis of every linear neuron model."""
+r"""First-order linear recurrences :math:`x_t = m_t x_{t-1} + u_t`, differentiable: the time axis of every linear
+neuron model."""
 
 from typing import Any
 
@@ -51,7 +52,7 @@ class _LinearRecurrence(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
         m, x = ctx.saved_tensors
         dm, du = torch.zeros_like(m, memory_format=torch.contiguous_format), torch.empty_like(x)
         steps = x.shape[-1]
@@ -68,7 +69,8 @@ class _LinearRecurrence(torch.autograd.Function):
         return linear_recurrence(m, source)
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, int | None], m: Tensor, u: Tensor) -> tuple[Tensor, int]:
+    def vmap(info: Any, in_dims: tuple[int | None, int | None], *args: Tensor) -> tuple[Tensor, int]:
+        m, u = args
         if in_dims[0] is not None:
             m = m.movedim(in_dims[0], 0)
             u = u.movedim(in_dims[1], 0) if in_dims[1] is not None else u.expand(info.batch_size, *u.shape)
@@ -78,7 +80,8 @@ class _LinearRecurrence(torch.autograd.Function):
 
 
 def scan(m: Tensor, u: Tensor) -> Tensor:
-    r"""The same recurrence in :math:`\lceil \log_2 T \rceil` whole-array steps, for devices where a loop over time is slow.
+    r"""The same recurrence in :math:`\lceil \log_2 T \rceil` whole-array steps, for devices where a loop over time is
+    slow.
 
     Composition of the affine maps :math:`x \mapsto m x + u` is associative; each round composes every map with the one
     :math:`2^r` before it (Hillis & Steele 1986).
@@ -116,7 +119,9 @@ def linear_recurrence(m: Tensor, u: Tensor) -> Tensor:
         ValueError: if m's shape is not u's or a tail of it.
     """
     if m.shape != u.shape[u.ndim - m.ndim :]:
-        raise ValueError(f"linear_recurrence: m must have the shape of u or of its last dimensions; got {m.shape}, {u.shape}")
+        raise ValueError(
+            f"linear_recurrence: m must have the shape of u or of its last dimensions; got {m.shape}, {u.shape}"
+        )
     if u.device.type != "cpu":
         return scan(m, u)
     result = _LinearRecurrence.apply(m, u)

@@ -23,7 +23,9 @@ class Mixture:
     """
 
     def __init__(self, components: list[Stimulus], weights: list[float] | None = None) -> None:
-        self.unit, self.dt, self.duration, self.inputs = _common("Mixture", components)
+        first = _first("Mixture", components)
+        self.unit: Unit = first.unit
+        self.dt, self.duration, self.inputs = first.dt, first.duration, first.inputs
         chosen = [1.0] * len(components) if weights is None else list(weights)
         if len(chosen) != len(components) or not (np.isfinite(chosen).all() and min(chosen) > 0):
             raise InputError(
@@ -50,7 +52,9 @@ class Sum:
     """
 
     def __init__(self, components: list[Stimulus]) -> None:
-        self.unit, self.dt, self.duration, self.inputs = _common("Sum", components)
+        first = _first("Sum", components)
+        self.unit: Unit = first.unit
+        self.dt, self.duration, self.inputs = first.dt, first.duration, first.inputs
         self.frozen = all(c.frozen for c in components)
         self.components = list(components)
 
@@ -59,12 +63,12 @@ class Sum:
         return np.sum([c.sample(rng) for c in self.components], axis=0)
 
 
-def _common(what: str, components: Sequence[Stimulus]) -> tuple[Unit, float, float, int]:
+def _first(what: str, components: Sequence[Stimulus]) -> Stimulus:
+    """The first component, after making sure that the others agree with it."""
     if not components:
         raise InputError(f"{what} needs at least one component, found none")
     for name in ("unit", "dt", "duration", "inputs"):
         values = [getattr(c, name) for c in components]
         if len(set(values)) > 1:
             raise InputError(f"{what}: all components must have the same {name}, found {values}")
-    first = components[0]
-    return first.unit, first.dt, first.duration, first.inputs
+    return components[0]

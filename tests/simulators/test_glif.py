@@ -1,4 +1,4 @@
-"""The GLIF simulator against AllenSDK's output, against a plain transcription of the published equations, and by property."""
+"""The GLIF simulator against AllenSDK's output, a plain transcription of the published equations, and by property."""
 
 import json
 import math
@@ -18,31 +18,35 @@ Floats = NDArray[np.float64]
 CASES = [f"{cell}_GLIF{level}_dt50us" for cell in (483101699, 313862134) for level in range(1, 6)]
 CASES += [f"{cell}_GLIF4_dt5us" for cell in (483101699, 313862134)]
 
-# Ranges wider than the 1st to 99th percentile of the published mouse fits (Teeter et al. 2018).
+# Around the published mouse fits (Teeter et al. 2018), resets not so high that most neurons stop at once.
 RANGES = {
     "C": (30.0, 220.0),
     "R_input": (0.06, 0.8),
     "El": (-5.0, 5.0),
     "th_inf": (12.0, 42.0),
     "spike_cut_length": (0.0, 10.0),
-    "asc_amp_1": (-280.0, 20.0),
-    "asc_amp_2": (-600.0, 200.0),
+    "asc_amp_1": (-100.0, 20.0),
+    "asc_amp_2": (-300.0, 100.0),
     "asc_tau_1": (30.0, 333.0),
     "asc_tau_2": (3.0, 30.0),
-    "reset_a": (-0.1, 1.4),
-    "reset_b": (-23.0, 10.0),
+    "reset_a": (-0.1, 0.8),
+    "reset_b": (-15.0, 3.0),
     "a_spike": (0.1, 13.0),
     "b_spike": (0.01, 2.2),
-    "a_voltage": (0.0, 0.12),
+    "a_voltage": (0.0, 0.03),
     "b_voltage": (0.005, 0.8),
 }
+
+
+def everything(level: int) -> list[str]:
+    """All that a level can record. Most tests record it all, as each choice is compiled anew, a second each."""
+    return ["voltage", "threshold", "spikes_interpolated"] + (["asc_1", "asc_2"] if level >= 3 else [])
 
 
 def draw(level: int, n: int, seed: int) -> tuple[GLIF, Floats]:
     """A simulator that records everything it can, and n random parameter sets."""
     rng = np.random.default_rng(seed)
-    record = ["voltage", "threshold", "spikes_interpolated"] + (["asc_1", "asc_2"] if level >= 3 else [])
-    simulator = GLIF(level=level, record=record)
+    simulator = GLIF(level=level, record=everything(level))
     return simulator, np.stack([rng.uniform(*RANGES[name], n) for name in simulator.parameters], axis=1)
 
 
@@ -107,7 +111,7 @@ def test_agrees_with_allensdk(case: str, reference_dir: Path) -> None:
     config = json.loads(str(golden["config"]))
     level = int(case.split("GLIF")[1][0])
     asc = ["asc_1", "asc_2"] if level >= 3 else []
-    simulator, theta = GLIF.from_allen(config, record=["voltage", "threshold", "spikes_interpolated", *asc])
+    simulator, theta = GLIF.from_allen(config, record=everything(level))
     dt = 1e3 * float(golden["dt"])
     # At 5 us the reference kept the number of steps of its spike cut, which shortens the time.
     theta[0, simulator.parameters.index("spike_cut_length")] = config["spike_cut_length"] * dt
@@ -123,9 +127,9 @@ def test_agrees_with_allensdk(case: str, reference_dir: Path) -> None:
         np.testing.assert_allclose(response[name][0], 1e12 * golden["asc"][:, j], rtol=0, atol=1e-9)
 
 
-# Published model of cell 313862134 and AllenSDK's output for it (level: R_input MOhm, th_inf coefficient, spike steps, then
-# voltage mV, threshold mV, after-spike currents pA at steps 500, 600, 690 of 50 us), with no current for 400 steps, then
-# 320 steps of pink noise, carried as its Chebyshev coefficients in pA (exact to 6e-11 pA).
+# Published model of cell 313862134 and AllenSDK's output for it (level: R_input MOhm, th_inf coefficient, spike steps,
+# then voltage mV, threshold mV, after-spike currents pA at steps 500, 600, 690 of 50 us), with no current for 400
+# steps, then 320 steps of pink noise, carried as its Chebyshev coefficients in pA (exact to 6e-11 pA).
 STEPS = (500, 600, 690)
 CARRIED = {
     1: (284.58367076946634, 1.049229849869175, [537],
@@ -148,10 +152,11 @@ CARRIED = {
         ((0.0, 0.0), (-52.03083193761659, 23.280673685487102), (-33.17632319572559, 6.035287914237621))),
 }  # fmt: skip
 PINK = [
-    204.28175759524996, -21.615804285031338, -21.055624278802323, 23.788162752874303, 7.633853173526367, -7.571919776483292,
-    -1.1859451599263402, 1.068395661696394, 0.10444731012767354, -0.08656980590404072, -0.006083444541223066,
-    0.0045861194124558035, 0.00025331154847179634, -0.00017201590093732428, -7.91907939963032e-06, 4.8223258426565445e-06,
-    1.9272172154549651e-07, -1.0507143517396263e-07, -3.755952780570714e-09, 1.844006627653982e-09, 6.006780719214674e-11,
+    204.28175759524996, -21.615804285031338, -21.055624278802323, 23.788162752874303, 7.633853173526367,
+    -7.571919776483292, -1.1859451599263402, 1.068395661696394, 0.10444731012767354, -0.08656980590404072,
+    -0.006083444541223066, 0.0045861194124558035, 0.00025331154847179634, -0.00017201590093732428,
+    -7.91907939963032e-06, 4.8223258426565445e-06, 1.9272172154549651e-07, -1.0507143517396263e-07,
+    -3.755952780570714e-09, 1.844006627653982e-09, 6.006780719214674e-11,
 ]  # fmt: skip
 
 
@@ -197,7 +202,7 @@ def published(level: int) -> dict[str, Any]:
 def test_agrees_with_carried_allensdk_numbers(level: int) -> None:
     _, _, spikes, voltage, threshold, asc = CARRIED[level]
     names = ["asc_1", "asc_2"] if asc else []
-    simulator, theta = GLIF.from_allen(published(level), record=["voltage", "threshold", *names])
+    simulator, theta = GLIF.from_allen(published(level), record=everything(level))
     current = np.concatenate([np.zeros(400), chebyshev.chebval(np.linspace(-1, 1, 320), PINK)])
 
     response = simulator.simulate(theta, current[None, None], dt=0.05)
@@ -212,7 +217,7 @@ def test_agrees_with_carried_allensdk_numbers(level: int) -> None:
 
 @pytest.mark.parametrize("level", range(1, 6))
 def test_agrees_with_transcription(level: int) -> None:
-    """Also where the published cells do not go: El other than 0, no spike cut, a cut past the end, resets above threshold."""
+    """Also where the published cells do not go: El not 0, no spike cut, a cut past the end, resets above threshold."""
     simulator, theta = draw(level, n=30, seed=level)
     cut = simulator.parameters.index("spike_cut_length")
     theta[:3, cut] = 0.0
@@ -220,12 +225,12 @@ def test_agrees_with_transcription(level: int) -> None:
     if simulator.reset_rules:
         theta[6:12, simulator.parameters.index("reset_b")] = 25.0
         theta[3, simulator.parameters.index("reset_b")] = theta[0, simulator.parameters.index("reset_b")] = 60.0
-    current = noise(simulator.rheobase(theta), steps=1500, seed=level)
+    current = noise(simulator.rheobase(theta), steps=4000, seed=level)
 
     response = simulator.simulate(theta, current, dt=0.1)
 
     terminated = response["terminated"]
-    assert sum(len(times) for times in response["spikes"]) > 100
+    assert sum(len(times) for times in response["spikes"]) > 60
     assert terminated.any() == simulator.reset_rules
     for i, row in enumerate(theta):
         p = dict(zip(simulator.parameters, row.tolist(), strict=True))
@@ -240,7 +245,7 @@ def test_agrees_with_transcription(level: int) -> None:
 
 
 @pytest.mark.parametrize("level", range(1, 6))
-def test_row_does_not_depend_on_its_batch_or_the_recorded_channels(level: int) -> None:
+def test_row_does_not_depend_on_its_batch(level: int) -> None:
     simulator, theta = draw(level, n=40, seed=10 + level)
     current = noise(simulator.rheobase(theta), steps=8000, seed=level)  # enough for several threads
     batch = simulator.simulate(theta, current, dt=0.1, seed=3)
@@ -248,10 +253,18 @@ def test_row_does_not_depend_on_its_batch_or_the_recorded_channels(level: int) -
         alone = simulator.simulate(theta[i : i + 1], current[i : i + 1], dt=0.1, seed=[8])
         for name in (*simulator.channels, "spikes", "spikes_interpolated", "terminated"):
             np.testing.assert_array_equal(alone[name][0], batch[name][i])
-    spikes_only = GLIF(level=level, record=[]).simulate(theta, current, dt=0.1)
-    assert set(spikes_only) == {"spikes", "terminated"}
-    for some, all_channels in zip(spikes_only["spikes"], batch["spikes"], strict=True):
-        np.testing.assert_array_equal(some, all_channels)
+
+
+@pytest.mark.parametrize("record", [[], ["threshold"]])
+def test_what_is_recorded_does_not_change_the_rest(record: list[str]) -> None:
+    simulator, theta = draw(5, n=40, seed=15)
+    current = noise(simulator.rheobase(theta), steps=1000, seed=5)
+    everything_recorded = simulator.simulate(theta, current, dt=0.1)
+    response = GLIF(level=5, record=record).simulate(theta, current, dt=0.1)
+    assert set(response) == {"spikes", "terminated", *record}
+    for name, values in response.items():
+        for some, expected in zip(values, everything_recorded[name], strict=True):
+            np.testing.assert_array_equal(some, expected)
 
 
 def test_shared_stimulus_equals_a_repeated_one() -> None:
@@ -312,7 +325,7 @@ def test_level_without_its_part_is_the_lower_level(level: int, neutral: dict[str
     higher, theta = draw(level, n=20, seed=30 + level)
     for name, value in neutral.items():
         theta[:, higher.parameters.index(name)] = value
-    lower = GLIF(level=equal_to, record=["voltage", "threshold"])
+    lower = GLIF(level=equal_to, record=everything(equal_to))
     part = theta[:, [higher.parameters.index(name) for name in lower.parameters]]
     current = noise(lower.rheobase(part), steps=3000, seed=level)
     one, other = higher.simulate(theta, current, dt=0.1), lower.simulate(part, current, dt=0.1)
@@ -327,7 +340,7 @@ def test_threshold_adaptation_has_no_pole(b_voltage: float) -> None:
     values = dict(
         zip(RANGES, (100.0, 0.2, 0.0, 25.0, 2.0, -10.0, -50.0, 100.0, 10.0, 0.5, 1.0, 2.0, 0.2, 0.02, 0.0), strict=True)
     )
-    simulator = GLIF(level=5, record=["voltage", "threshold"])
+    simulator = GLIF(level=5, record=everything(5))
     theta = np.array([[{**values, "b_voltage": b_voltage + shift}[name] for name in RANGES] for shift in (0.0, 1e-9)])
     current = np.full((1, 1, 500), 110.0)
     threshold = simulator.simulate(theta, current, dt=0.1)["threshold"]
@@ -341,7 +354,7 @@ def test_fixed_parameters_equal_columns(level: int) -> None:
     values = dict(zip(simulator.parameters, theta[0].tolist(), strict=True))
     inferred = ("C", "El")
     fixed = {name: value for name, value in values.items() if name not in inferred}
-    partial = GLIF(level=level, fixed=fixed)
+    partial = GLIF(level=level, fixed=fixed, record=simulator.record)
     assert partial.parameters == inferred and partial.units == ("pF", "mV")
     current = noise(simulator.rheobase(theta), steps=1000, seed=level)
     some = partial.simulate([[values["C"], values["El"]]], current, dt=0.1)
@@ -373,7 +386,7 @@ def test_spike_times_are_grid_times_and_the_cut_is_nan() -> None:
 
 
 def test_initial_state_is_where_the_first_step_starts() -> None:
-    simulator = GLIF(level=3, record=["voltage", "asc_1", "asc_2"])
+    simulator = GLIF(level=3, record=everything(3))
     simulator.init_voltage, simulator.init_AScurrents = 10.0, (-20.0, 40.0)
     theta = [[100.0, 0.2, 0.0, 30.0, 2.0, -10.0, -10.0, 100.0, 10.0]]
     response = simulator.simulate(theta, np.zeros((1, 1, 1)), dt=0.1)
@@ -384,58 +397,6 @@ def test_initial_state_is_where_the_first_step_starts() -> None:
 
 def test_implements_the_protocol() -> None:
     assert isinstance(GLIF(), Simulator) and isinstance(GLIF(), HasRheobase)
-
-
-GOOD = {"C": 100.0, "R_input": 0.2, "El": 0.0, "th_inf": 25.0, "spike_cut_length": 2.0}
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"level": 0}, "expected 1, 2, 3, 4 or 5, found 0"),
-        ({"level": 6}, "expected 1, 2, 3, 4 or 5, found 6"),
-        ({"frame": "relative"}, "expected one of rest, absolute, found 'relative'"),
-        ({"fixed": {"Cm": 100.0}}, "no parameter 'Cm'; it has C, R_input"),
-        ({"level": 1, "fixed": {"asc_amp_1": 1.0}}, "level 1 has no parameter 'asc_amp_1'"),
-        ({"fixed": {"C": 0.0}}, r"C \(pF\) must be positive, found 0.0"),
-        ({"fixed": {"spike_cut_length": -1.0}}, r"spike_cut_length \(ms\) must be not negative, found -1.0"),
-        ({"fixed": {"El": math.nan}}, r"El \(mV\) must be finite, found nan"),
-        ({"fixed": {"El": "high"}}, "El must be a number of mV, found .*high"),
-        ({"record": ["Voltage"]}, "expected a list of any of voltage, .*, found 'Voltage'"),
-        ({"record": "voltage"}, "expected a list"),
-        ({"level": 2, "record": ["asc_1"]}, "at level 2, found 'asc_1'"),
-    ],
-)
-def test_refuses_a_wrong_configuration(arguments: dict[str, Any], message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        GLIF(**arguments)
-
-
-@pytest.mark.parametrize(
-    ("change", "shape", "dt", "message"),
-    [
-        ({"C": -1.0}, (2, 1, 10), 0.1, r"theta row 1: C \(pF\) must be positive, found -1.0"),
-        ({"R_input": 0.0}, (2, 1, 10), 0.1, r"R_input \(GOhm\) must be positive, found 0.0"),
-        ({"th_inf": math.inf}, (2, 1, 10), 0.1, r"th_inf \(mV\) must be finite, found inf"),
-        ({"spike_cut_length": -0.1}, (2, 1, 10), 0.1, "spike_cut_length .* must be not negative"),
-        ({}, (2, 1, 10), 0.0, "dt: expected a positive number of ms, found 0.0"),
-        ({}, (2, 1, 10), -0.1, "dt: expected a positive number of ms, found -0.1"),
-        ({}, (2, 1, 10), math.nan, "dt: expected a positive number of ms, found nan"),
-        ({}, (3, 1, 10), 0.1, r"expected shape \(2, 1, T\) or \(1, 1, T\), found \(3, 1, 10\)"),
-        ({}, (2, 2, 10), 0.1, r"expected shape .*, found \(2, 2, 10\)"),
-        ({}, (2, 10), 0.1, r"expected shape .*, found \(2, 10\)"),
-    ],
-)
-def test_refuses_a_wrong_simulation(change: dict[str, float], shape: tuple[int, ...], dt: float, message: str) -> None:
-    theta = [list(GOOD.values()), list({**GOOD, **change}.values())]
-    with pytest.raises(InputError, match=message):
-        GLIF(level=1).simulate(theta, np.zeros(shape), dt)
-
-
-@pytest.mark.parametrize("theta", [np.zeros((2, 4)), np.zeros(5), np.zeros((1, 2, 5))])
-def test_refuses_theta_of_another_width(theta: Floats) -> None:
-    with pytest.raises(InputError, match=r"expected shape \(n, 5\) with columns C, R_input, .*, found shape \("):
-        GLIF(level=1).simulate(theta, np.zeros((1, 1, 10)), 0.1)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,236 @@
+"""A checkpoint beside everything else that could have been done: what `evaluate.py` does, as a function."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuroinf import __version__
+from neuroinf.evaluation import figures
+from neuroinf.evaluation.comparison import Comparison, Condition, Method, NearestNeighbour, cost, run
+from neuroinf.evaluation.held_out import HeldOut, held_out, training_rows
+from neuroinf.evaluation.identifiability import effects_by_simulation, identifiability
+from neuroinf.evaluation.methods import Amortized, Fitted
+from neuroinf.evaluation.metrics import write_metrics
+from neuroinf.evaluation.predictive import Responses, compare, simulate, summarise
+from neuroinf.evaluation.report import Report, terminal_report, write_report
+from neuroinf.evaluation.study import study_losses
+from neuroinf.fits import per_neuron_fits
+from neuroinf.inference import load
+
+FloatArray = NDArray[np.float64]
+# noise levels of the comparison, in the noisy channel's unit; the first is the one that metrics.json reports
+NOISE = (0.5, 0.0, 0.1, 2.0)
+EFFECT_ROWS = 32
+
+
+def evaluate(
+    checkpoint: Path,
+    data: Path | None = None,
+    output: Path | None = None,
+    *,
+    neurons: int | None = None,
+    fits: int = 100,
+    noise: Sequence[float] = NOISE,
+    trust: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Compare a checkpoint with the prior, the nearest training neuron and the fits made for each neuron alone.
+
+    Writes metrics.json, report.html, table.txt and the figures into `output`.
+
+    Args:
+        checkpoint: Written by train.py.
+        data: Dataset to test on; by default the test set that the training configuration names is simulated.
+        output: Folder, by default reports/<checkpoint's name>.
+        neurons: Test at most so many neurons.
+        fits: Fit at most so many of them one by one.
+        noise: Levels of observation noise, the first being the one reported in metrics.json.
+        trust: Packages of one's own whose classes the checkpoint may name.
+
+    Returns:
+        The content of metrics.json.
+
+    Raises:
+        InputError: on a bad checkpoint or dataset; nothing is written then.
+    """
+    estimator = load(checkpoint, trust)
+    folder = output or Path("reports") / checkpoint.stem
+    folder.mkdir(parents=True, exist_ok=True)
+    test = held_out(estimator, data, folder, neurons, tuple(trust))
+    conditions = _conditions(test, noise)
+    rng = np.random.default_rng(0)
+    simulator, prior = test.simulation.simulator, estimator.prior
+    spikes = test.file.rows(test.rows).spikes
+    training = training_rows(estimator, folder, tuple(trust))
+    clean = Condition(conditions[0].name, conditions[0].noise)
+    methods: dict[str, Method] = {
+        "nearest_neighbour": NearestNeighbour(training.observe(clean), training.truth),
+        "amortized": Amortized(estimator, test.truth),
+        **{
+            name: Fitted(name, fit, spikes, test.observation, fits)
+            for name, fit in per_neuron_fits(
+                simulator, prior, test.observation.dt, test.simulation.dt, rng
+            ).items()
+        },
+    }
+    comparison = run(methods, test.observe, test.truth, prior, conditions)
+    some = np.arange(min(EFFECT_ROWS, len(test.rows)))
+    columns = [prior.names.index(name) for name in simulator.parameters]
+    effects = effects_by_simulation(
+        simulator, prior, test.truth[some], test.stimulus(some), test.simulation.dt, rng
+    )
+    document = _document(estimator.path, test, comparison, checkpoint)
+    document["identifiability"] = identifiability(
+        test.truth, comparison.given(conditions[0]), prior, effects, rng
+    )
+    predicted, overlays = _predictive(test, comparison, columns, fits)
+    document["predictive"] = predicted
+    answers = document["methods"]
+    fitted, amortized = answers.get("per_neuron_fit"), answers["amortized"]
+    document["cost"] = cost(
+        estimator.provenance.get("simulation_seconds"),
+        estimator.training_seconds,
+        None if fitted is None else fitted["seconds_per_neuron"],
+        amortized["seconds_per_neuron"],
+    )
+    losses = study_losses(simulator, test.truth, comparison.given(conditions[0]), effects)
+    drawn = _figures(comparison, overlays, estimator.history)
+    write_metrics(folder / "metrics.json", document)
+    for name, _, figure in drawn:
+        figure.savefig(folder / f"{name}.png", dpi=150)
+    write_report(
+        folder / "report.html",
+        Report(
+            title=f"{checkpoint.name} beside per-neuron fits",
+            metrics=document,
+            units=dict(zip(prior.names, prior.units, strict=True)),
+            figures=[(caption, figure) for _, caption, figure in drawn],
+            conditions={c.name: comparison.metrics(c) for c in conditions[1:]},
+            losses=losses,
+            provenance=_provenance(checkpoint, test, estimator.training_seconds),
+        ),
+    )
+    (folder / "table.txt").write_text(terminal_report(document, losses) + "\n")
+    _example(test, conditions[0], folder / "example_recording.npz")
+    return document
+
+
+def _conditions(test: HeldOut, noise: Sequence[float]) -> list[Condition]:
+    """Every noise level, and at the first one each channel missing in turn."""
+    channel = next(iter(test.observation.noise), None)
+    if channel is None:
+        levels = [Condition("as trained", {})]
+    else:
+        unit = test.file.channels.get(channel, "")
+        levels = [Condition(f"{level:g} {unit} noise", {channel: level}) for level in dict.fromkeys(noise)]
+    first = levels[0]
+    absent = [c for c in test.observation.missing if c in test.observation.channels]
+    return levels + [Condition(f"{first.name}, no {c}", first.noise, (c,)) for c in absent]
+
+
+def _document(path: Path, test: HeldOut, comparison: Comparison, checkpoint: Path) -> dict[str, Any]:
+    condition = comparison.conditions[0]
+    simulator = type(test.simulation.simulator)
+    answers = comparison.metrics(condition)
+    answers.setdefault("amortized_refined", None)
+    answers.setdefault("per_neuron_fit", None)
+    return {
+        "checkpoint": str(checkpoint),
+        "dataset": str(test.file.path),
+        "simulator": f"{simulator.__module__}.{simulator.__qualname__}",
+        "n_test": len(test.rows),
+        "condition": condition.name,
+        "neuroinf_version": __version__,
+        "parameters": list(comparison.prior.names),
+        "methods": answers,
+        "conditions": {c.name: comparison.metrics(c) for c in comparison.conditions[1:]},
+    }
+
+
+def _predictive(
+    test: HeldOut, comparison: Comparison, columns: list[int], most: int
+) -> tuple[dict[str, Any], list[figures.Overlay]]:
+    """Responses simulated from each method's estimates against those observed; the network's best, median, worst."""
+    rows = np.arange(min(len(test.rows), max(most, 100)))
+    content = test.file.rows(test.rows[rows])
+    if content.spikes is None:
+        return {}, []
+    simulation = test.simulation
+    stimulus = test.stimulus(rows)
+    trains = [np.asarray(s, np.float64) for s in content.spikes]
+    observed = Responses(test.duration, simulation.record_dt, content.continuous.get("voltage"), trains)
+    summary: dict[str, Any] = {}
+    overlays: list[figures.Overlay] = []
+    for answer in comparison.given(comparison.conditions[0]):
+        theta = answer.mean[rows][:, columns]
+        seeds = [int(row) for row in rows]
+        predicted = simulate(simulation.simulator, theta, stimulus, simulation.dt, simulation.record_dt, seeds)
+        scores = compare(observed, predicted)
+        summary[answer.method] = summarise(scores)
+        if answer.method == "amortized":
+            error = scores["voltage_rmse"]
+            error = error if np.isfinite(error).any() else -scores["spike_gamma"]
+            for label, row in figures.best_median_worst(error).items():
+                gamma = scores["spike_gamma"][row]
+                title = f"{label} (test neuron {row}): voltage error {error[row]:.2f} mV, coincidence {gamma:.2f}"
+                overlays.append(
+                    figures.Overlay(
+                        title, observed.row(row), predicted.row(row), content.stimulus[row, 0], test.file.stimulus_dt
+                    )
+                )
+    return summary, overlays
+
+
+def _figures(
+    comparison: Comparison, overlays: list[figures.Overlay], history: list[dict[str, float]]
+) -> list[tuple[str, str, Any]]:
+    """Name, caption and figure, in the report's order."""
+    first = comparison.conditions[0]
+    network = comparison.estimates[first.name]["amortized"]
+    assert network is not None
+    drawn = [
+        ("recovery", f"Estimated against true parameters of held-out neurons, {first.name}.",
+         figures.recovery(comparison.truth, network, comparison.prior)),
+        ("error_against_time", "Error against seconds per neuron, every method under every condition.",
+         figures.error_against_time(comparison)),
+    ]  # fmt: skip
+    if overlays:
+        drawn.append(
+            ("overlays", "Observed response and that of the inferred model.", figures.overlays(overlays))
+        )
+    if network.samples is not None:
+        curve = figures.calibration_curve(comparison.truth, network.samples, comparison.prior)
+        drawn.append(("calibration", "Are intervals as wide as they say?", curve))
+    if history:
+        drawn.append(("learning_curves", "Loss by epoch, beside the prior's.", figures.learning_curves(history)))
+    return drawn
+
+
+def _provenance(checkpoint: Path, test: HeldOut, seconds: float) -> dict[str, str]:
+    return {
+        "checkpoint": str(checkpoint),
+        "test set": f"{test.file.path}, {len(test.rows)} neurons, {type(test.simulation.stimulus).__name__}",
+        "training": f"{seconds:.0f} s",
+        "neuroinf": __version__,
+        "command": f"python evaluate.py {checkpoint}",
+    }
+
+
+def _example(test: HeldOut, condition: Condition, path: Path) -> None:
+    """One test neuron's recording, as a file that `neuroinf infer` reads."""
+    one = dataclasses.replace(test, rows=test.rows[:1])
+    x = one.observe(condition)[0].astype(np.float64)
+    content = test.file.rows(one.rows)
+    arrays: dict[str, Any] = {"dt": np.float64(test.observation.dt)}
+    if "voltage" in test.observation.channels:
+        arrays["voltage"] = x[test.observation.rows("voltage").start]
+    if "stimulus" in test.observation.channels:
+        arrays["stimulus"] = x[test.observation.rows("stimulus").start]
+    if content.spikes is not None:
+        arrays["spikes"] = np.asarray(content.spikes[0], np.float64)
+    np.savez(path, **arrays)

@@ -1,0 +1,209 @@
+"""What the numbers mean, in words: whether the network beats the prior mean, what cannot be known, what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from neuroinf.evaluation.calibration import coverage_p
+from neuroinf.evaluation.metrics import SIGNIFICANCE
+
+Document = Mapping[str, Any]
+
+# A posterior as wide as this fraction of the prior has explained less than a tenth of the parameter's variance.
+_BARELY = 0.95
+
+
+@dataclass(frozen=True)
+class Loss:
+    """One loss to be set beside others of the same kind.
+
+    Args:
+        name: What it is the loss of.
+        value: The loss.
+        role: "method": a method's own, to be judged; "predict_mean": of predicting the mean, the floor that a method
+            must come below to have learnt anything; "attainable": what none can come below; "published": quoted.
+    """
+
+    name: str
+    value: float
+    role: Literal["method", "predict_mean", "attainable", "published"]
+
+
+def verdict(metrics: Document, losses: Sequence[Loss] = (), network: str = "amortized") -> list[str]:
+    """Sentences for the report and the terminal.
+
+    Args:
+        metrics: The content of metrics.json, with None where there is no number.
+        losses: Losses to be judged against that of predicting the mean.
+        network: The method that is the network's.
+
+    Returns:
+        Plain sentences, the most important first.
+    """
+    sentences = [
+        *_against_prior_mean(metrics, network),
+        *_not_identified(metrics),
+        *_losses(losses),
+        *_against_others(metrics, network),
+        *_calibration(metrics),
+        *_unanswered(metrics),
+        *_cost(metrics),
+    ]
+    return sentences
+
+
+def beaten(metrics: Document, method: str) -> list[str]:
+    """Parameters for which a method beats the prior mean.
+
+    By the permutation test of `identifiability` where there is one, else by the sign of the difference in error.
+    """
+    entry, floor = metrics["methods"][method], metrics["methods"]["prior_mean"]
+    names = []
+    for name in metrics["parameters"]:
+        error, reference = entry["nrmse"][name], floor["nrmse"][name]
+        recovered = metrics["identifiability"][name].get("recovered_by")
+        tested = method in metrics["identifiability"][name].get("information_p", {})
+        smaller = error is not None and reference is not None and error < reference
+        if (method in recovered) if tested and recovered is not None else smaller:
+            names.append(name)
+    return names
+
+
+def _against_prior_mean(metrics: Document, network: str) -> list[str]:
+    if network not in metrics["methods"]:
+        return []
+    better, names = beaten(metrics, network), metrics["parameters"]
+    worse = [name for name in names if name not in better]
+    if not better:
+        return [
+            "The network does not beat the prior mean for any parameter: "
+            f"it has learnt nothing about {listed(names)} that was not known before looking."
+        ]
+    if not worse:
+        return [f"The network beats the prior mean for every parameter: {listed(names)}."]
+    return [
+        f"The network beats the prior mean for {listed(better)}. It does not beat the prior mean for {listed(worse)}."
+    ]
+
+
+def _not_identified(metrics: Document) -> list[str]:
+    sentences = []
+    silent: list[str] = []
+    for name in metrics["parameters"]:
+        entry = metrics["identifiability"][name]
+        ratio = entry["posterior_over_prior_sd"]
+        if entry.get("moves_response") is False:
+            sentences.append(
+                f"{name} has no effect on the response ({entry['evidence']}): it is not identified, and no method can "
+                "identify it."
+            )
+        elif entry.get("recovered_by") == [] and entry.get("information_p"):
+            silent.append(name)
+        elif ratio is not None and ratio > _BARELY:
+            sentences.append(f"{name} is barely identified: its posterior is {ratio:.2f} times as wide as the prior.")
+    if silent:
+        sentences.append(
+            f"No method recovers {listed(silent)} better than the prior mean: not identified by these data."
+        )
+    return sentences
+
+
+def _losses(losses: Sequence[Loss]) -> list[str]:
+    floor = next((loss for loss in losses if loss.role == "predict_mean"), None)
+    attainable = next((loss for loss in losses if loss.role == "attainable"), None)
+    sentences = []
+    for loss in losses:
+        if floor is None or loss.role not in ("method", "published"):
+            continue
+        judged = (
+            f"{100 * (1 - loss.value / floor.value):.1f} % below it"
+            if loss.value < floor.value
+            else "not below it: this loss shows no learning"
+        )
+        sentences.append(f"{loss.name}: loss {loss.value:.4f} against {floor.value:.4f} ({floor.name}), {judged}.")
+    if attainable is not None:
+        sentences.append(f"No method can come below {attainable.value:.4f} ({attainable.name}).")
+    return sentences
+
+
+def _against_others(metrics: Document, network: str) -> list[str]:
+    methods = metrics["methods"]
+    if network not in methods:
+        return []
+    sentences = []
+    for other, entry in methods.items():
+        if other in ("prior_mean", network):
+            continue
+        ours, theirs = [], []
+        for name in metrics["parameters"]:
+            a, b = methods[network]["nrmse"][name], entry["nrmse"][name]
+            if a is not None and b is not None:
+                (ours if a < b else theirs).append(name)
+        if ours or theirs:
+            parts = [f"smaller error for {listed(ours)}"] if ours else []
+            parts += [f"no smaller error for {listed(theirs)}"] if theirs else []
+            sentences.append(f"Against {other} the network has {' and '.join(parts)}.")
+    return sentences
+
+
+def _calibration(metrics: Document) -> list[str]:
+    sentences = []
+    for method, entry in metrics["methods"].items():
+        known = {name: value for name, value in entry["coverage_90"].items() if value is not None}
+        if not known:
+            continue
+        p = coverage_p(np.array(list(known.values())), entry["n"], 0.9)
+        off = [(name, known[name]) for name, value in zip(known, p, strict=True) if value < SIGNIFICANCE]
+        narrow = [f"{name} ({100 * value:.0f} %)" for name, value in off if value < 0.9]
+        wide = [f"{name} ({100 * value:.0f} %)" for name, value in off if value > 0.9]
+        if narrow:
+            sentences.append(f"The 90 % intervals of {method} are too narrow for {listed(narrow)}: too sure.")
+        if wide:
+            sentences.append(f"The 90 % intervals of {method} are too wide for {listed(wide)}: too cautious.")
+        if not off:
+            sentences.append(
+                f"The 90 % intervals of {method} hold the truth as often as they say, for {listed(known)}."
+            )
+    return sentences
+
+
+def _unanswered(metrics: Document) -> list[str]:
+    n = metrics["n_test"]
+    return [
+        f"{method} answered {entry['n']} of {n} neurons; its scores are over those."
+        for method, entry in metrics["methods"].items()
+        if entry["n"] < n
+    ]
+
+
+def _cost(metrics: Document) -> list[str]:
+    cost = metrics["cost"]
+    fit, amortized, even = cost["per_neuron_fit_seconds"], cost["amortized_seconds"], cost["break_even_neurons"]
+    if fit is None or amortized is None:
+        return []
+    each = f"{duration(amortized)} for one neuron against {duration(fit)} for a fit"
+    if even is not None:
+        return [f"Simulating and training pay from {np.ceil(even):,.0f} neurons on ({each})."]
+    if fit <= amortized:
+        return [f"Simulating and training never pay in time: a fit is as quick as the network ({each})."]
+    return [f"From how many neurons on the network pays is not known: a cost was not recorded ({each})."]
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names as in a sentence: "a, b and c"."""
+    items = list(names)
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else "none"
+
+
+def duration(seconds: float | None) -> str:
+    """A duration in the unit that suits it: us, ms, s, min or h; a dash if there is none."""
+    if seconds is None:
+        return "-"
+    for size, unit in ((3600.0, "h"), (60.0, "min"), (1.0, "s"), (1e-3, "ms")):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds / 1e-6:.3g} us" if seconds > 0 else "0 s"
