@@ -8,6 +8,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from importlib import import_module
 from importlib.machinery import ModuleSpec
 from typing import Any, TypeVar, cast
@@ -51,7 +52,7 @@ def build(spec: Mapping[str, Any], expected: type[T], trust: Sequence[str] = ())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with _no_other_import(spec, trust):
-                parsed = parser.parse_object({"it": dict(spec)})
+                parsed = parser.parse_object({"it": deepcopy(dict(spec))})  # jsonargparse writes into nested parts
             thing = parser.instantiate_classes(parsed)["it"]
     except InputError:
         raise

@@ -19,9 +19,10 @@ from neuroinf.errors import InputError
 from neuroinf.models.novelty import Novelty
 from neuroinf.networks.densities import Density
 from neuroinf.networks.encoders import Encoder
+from neuroinf.networks.pooling import SweepPooling
 from neuroinf.posterior import Posterior
 from neuroinf.priors import Prior
-from neuroinf.recordings import Recording, observe
+from neuroinf.recordings import Recording, concerns, from_arrays, observe
 
 FloatArray = NDArray[np.floating]
 
@@ -78,11 +79,13 @@ class Estimator:
         if recording is None:
             if dt is None:
                 raise InputError("infer needs a recording, or voltage and stimulus with their sampling step dt in ms")
-            recording = Recording(dt=dt, voltage=voltage, stimulus=stimulus, spikes=spikes, name="arrays")
+            recording = from_arrays(dt=dt, voltage=voltage, stimulus=stimulus, spikes=spikes, name="arrays")
         sweeps = [recording] if isinstance(recording, Recording) else list(recording)
         if not sweeps:
             raise InputError("infer needs at least one sweep, found an empty list")
-        return self.posterior(self.observe(sweeps))
+        posterior = self.posterior(self.observe(sweeps))
+        posterior.warnings.extend(dict.fromkeys(doubt for sweep in sweeps for doubt in concerns(sweep)))
+        return posterior
 
     def observe(self, sweeps: Sequence[Recording]) -> NDArray[np.float32]:
         """The network's input (S, C, T) for the sweeps of one neuron, each cut into pieces no longer than a training row.
@@ -122,9 +125,14 @@ class Estimator:
 
     @torch.inference_mode()
     def posterior(self, sweeps: FloatArray) -> Posterior:
-        """Posterior of one neuron from its sweeps (S, C, T)."""
-        features = self.features(np.asarray(sweeps)[None])
-        warnings = [] if self.novelty is None else self.novelty.warnings(features[0])
+        """Posterior of one neuron from its sweeps (S, C, T).
+
+        An encoder of sets takes them all at once. With any other, each sweep has its own posterior, and their product is
+        taken as that of independent sweeps.
+        """
+        x = np.asarray(sweeps)
+        features = self.features(x[None] if isinstance(self.encoder, SweepPooling) else x)
+        warnings = [] if self.novelty is None else self.novelty.warnings(features)
         return Posterior(self.prior, self.density, features, warnings)
 
 

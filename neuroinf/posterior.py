@@ -39,7 +39,7 @@ class Posterior:
     Args:
         prior: Names, units and bijection.
         density: The trained density.
-        features: The encoder's (1, F) for this neuron.
+        features: The encoder's, one row (S, F) for each independent sweep of this neuron.
         warnings: What speaks against believing it.
     """
 
@@ -52,7 +52,8 @@ class Posterior:
     def distribution(self) -> Distribution | None:
         """Over the prior's unconstrained space; None for a point estimate."""
         with torch.inference_mode():
-            return self.density.posterior(self.features)
+            one = len(self.features) == 1
+            return self.density.posterior(self.features) if one else self.density.pooled(self.features)
 
     def _require(self, what: str) -> Distribution:
         if self.distribution is None:
@@ -77,7 +78,7 @@ class Posterior:
             raise InputError(f"expected parameters (..., {len(self.prior.names)}) {self.prior.names}, found {tuple(values.shape)}")
         flat = values.reshape(-1, values.shape[-1])
         z = self.prior.to_unconstrained(flat)
-        density = distribution.log_prob(z.float()[:, None])[:, 0].double() + self.prior.log_abs_det(flat)
+        density = distribution.log_prob(z.to(distribution.mean.dtype)[:, None])[:, 0].double() + self.prior.log_abs_det(flat)
         density = torch.where(torch.isfinite(self.prior.log_prob(flat)), density, -torch.inf)
         return density.reshape(values.shape[:-1]).numpy()
 
@@ -90,7 +91,7 @@ class Posterior:
         """Posterior mean by name; for a point estimate, the point."""
         if self._summary is None:
             with torch.inference_mode():
-                point = self.prior.from_unit(self.density.unit_mean(self.features).double().clamp(0, 1))[0].numpy()
+                point = self.prior.from_unit(self.density.unit_mean(self.features, self.prior).mean(0).clamp(0, 1)).numpy()
         else:
             point = self._summary.mean(0)
         return dict(zip(self.prior.names, point.tolist(), strict=True))

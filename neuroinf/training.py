@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import shutil
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import wandb
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -21,6 +23,7 @@ from neuroinf.datasets.datamodule import SimulationDataModule
 from neuroinf.datasets.schema import Dataset
 from neuroinf.errors import InputError
 from neuroinf.models.amortized import AmortizedInference
+from neuroinf.models.novelty import Novelty
 from neuroinf.models.progress import TrainingProgress
 from neuroinf.specification import specify
 
@@ -62,9 +65,11 @@ class TrainingCLI(LightningCLI):
         """Lightning's trainer with our loggers and progress bar, unless the configuration has its own."""
         if self.config.trainer.logger is None:
             kwargs["logger"] = [CSVLogger(str(self.folder), name="", version=""), *_wandb(self.config.name, self.folder)]
-        trainer = super().instantiate_trainer(**kwargs)
-        if trainer.progress_bar_callback is None and self.config.trainer.enable_progress_bar is not False:
-            trainer.callbacks.append(TrainingProgress())
+        shown = self.config.trainer.enable_progress_bar is not False
+        # Lightning's bar starts anew each epoch and cannot tell the time left
+        trainer = super().instantiate_trainer(enable_progress_bar=False, **kwargs)
+        if shown:
+            trainer.callbacks.append(TrainingProgress())  # pyright: ignore[reportAttributeAccessIssue]
         return trainer
 
 
@@ -78,7 +83,8 @@ def _wandb(name: str, folder: Path) -> list[WandbLogger]:
     os.environ.setdefault("WANDB_SILENT", "true")
     folder.mkdir(parents=True, exist_ok=True)
     offline = os.environ.get("WANDB_MODE") == "offline"
-    return [WandbLogger(project="neuroinf", name=name, save_dir=str(folder), offline=offline)]
+    settings = wandb.Settings(silent=True)
+    return [WandbLogger(project="neuroinf", name=name, save_dir=str(folder), offline=offline, settings=settings)]
 
 
 def _has_account() -> bool:
@@ -101,6 +107,7 @@ def train(arguments: Sequence[str]) -> Path:
     Raises:
         InputError: on a bad configuration or file.
     """
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # hardware and tips: no news to a user
     try:
         cli = TrainingCLI(
             AmortizedInference,
@@ -132,7 +139,9 @@ def train(arguments: Sequence[str]) -> Path:
         if cli.trainer.interrupted:
             raise KeyboardInterrupt(f"interrupted: the same command continues after the last finished epoch of {folder}")
         if cli.trainer.is_global_zero:
-            release(Path(cli.trainer.checkpoint_callback.best_model_path), final, cli.model)  # type: ignore[union-attr]
+            best = cli.trainer.checkpoint_callback
+            assert isinstance(best, ModelCheckpoint)
+            release(Path(best.best_model_path), final, cli.model, cli.datamodule)
     else:
         print(f"this configuration has been trained: {final} (delete it to train again)", file=sys.stderr)
     if output is not None and cli.trainer.is_global_zero:
@@ -144,11 +153,20 @@ def train(arguments: Sequence[str]) -> Path:
     return final
 
 
-def release(best: Path, target: Path, model: AmortizedInference) -> None:
-    """Write the best checkpoint without optimizer and loop states, with the whole learning curve, in one move."""
+def release(best: Path, target: Path, model: AmortizedInference, data: SimulationDataModule) -> None:
+    """Write the best checkpoint, in one move: without optimizer and loop states, with the whole learning curve and the
+    features of held-out simulations, by which a recording outside the training distribution is told.
+    """
     checkpoint = torch.load(best, map_location="cpu", weights_only=True)
-    checkpoint["neuroinf"]["history"] = model.history
-    checkpoint["neuroinf"]["training_seconds"] = model.seconds
+    model.load_state_dict(checkpoint["state_dict"])
+    model.eval().cpu()
+    with torch.inference_mode():
+        features = torch.cat([model(x) for x, _ in data.val_dataloader()])
+    checkpoint["neuroinf"] |= {
+        "history": model.history,
+        "training_seconds": model.seconds,
+        "novelty": vars(Novelty.fit(features)) if len(features) > 1 else None,
+    }
     for key in ("optimizer_states", "lr_schedulers", "callbacks", "loops"):
         checkpoint.pop(key, None)
     aside = target.with_name(target.name + ".part")

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from neuroinf.commands.arguments import Arguments
+from neuroinf.commands.cells import recorded_cells
 from neuroinf.construction import simulation_from_spec
 from neuroinf.evaluation.overlay import overlay
 from neuroinf.inference import Estimator, load
 from neuroinf.posterior import Posterior
-from neuroinf.recordings import Recording, cells, compensate, electrode_sweep, read
+from neuroinf.recordings import Recording
 
 
 def infer(arguments: Sequence[str]) -> None:
@@ -35,14 +36,13 @@ def infer(arguments: Sequence[str]) -> None:
     options = parser.parse_args(list(arguments))
     estimator = load(options.checkpoint, options.trust)
     # every file is read before anything is inferred or written
-    found = [(path, label, sweeps) for path in options.recordings for label, sweeps in _cells(path, options.sweeps)]
+    found = [(path, label, sweeps) for path in options.recordings for label, sweeps in recorded_cells(path, options.sweeps)]
     results: list[dict[str, Any]] = []
     for path, label, sweeps in found:
         begin = time.perf_counter()
         posterior = estimator.infer(sweeps)
         mean = posterior.mean
         seconds = time.perf_counter() - begin
-        concerns = [s.attributes["warning"] for s in sweeps if "warning" in s.attributes]
         result = {
             "recording": path.name,
             "cell": label,
@@ -50,48 +50,22 @@ def infer(arguments: Sequence[str]) -> None:
             "seconds": seconds,
             **posterior.to_dict(),
         }
-        result["warnings"] = list(dict.fromkeys([*result["warnings"], *concerns]))
         results.append(result)
         if not options.json:
-            _show(path, label, sweeps, posterior, result["warnings"], seconds)
+            _show(path, label, sweeps, posterior, seconds)
         if options.output is not None:
             _write(options.output, path, label, sweeps, estimator, mean, result)
     if options.json:
         print(json.dumps(results if len(results) > 1 else results[0], indent=2, allow_nan=False))
 
 
-def _cells(path: Path, chosen: Sequence[int] | None) -> list[tuple[str, list[Recording]]]:
-    """The cells of a file with their sweeps, the electrode's artefact taken away where a sweep was made for that."""
-    from neuroinf.errors import InputError
-
-    sweeps = read(path)
-    if chosen is not None:
-        unknown = [i for i in chosen if not 0 <= i < len(sweeps)]
-        if unknown:
-            raise InputError(f"{path}: --sweeps names {unknown}; the file has sweeps 0 to {len(sweeps) - 1}")
-        electrode = electrode_sweep(sweeps)
-        kept = [sweeps[i] for i in chosen]
-        sweeps = kept if electrode is None or any(s is electrode for s in kept) else [*kept, electrode]
-    groups: list[tuple[str, list[Recording]]] = []
-    for label, members in cells(sweeps).items():
-        electrode = electrode_sweep(members)
-        if electrode is not None and len(members) > 1:
-            members = compensate(members, electrode)
-        members = [sweep for sweep in members if sweep.attributes.get("role") != "electrode"]
-        if members:
-            groups.append((label, members))
-    if not groups:
-        raise InputError(f"{path}: expected a current-clamp sweep of a neuron, found only electrode sweeps")
-    return groups
-
-
 def _show(
-    path: Path, label: str, sweeps: Sequence[Recording], posterior: Posterior, warnings: Sequence[str], seconds: float
+    path: Path, label: str, sweeps: Sequence[Recording], posterior: Posterior, seconds: float
 ) -> None:
     title = f"{path.name}{f', cell {label}' if label else ''}: {len(sweeps)} sweep{'s' if len(sweeps) > 1 else ''}"
     print(f"{title}, {1000 * seconds:.0f} ms")
     print(posterior.table())
-    for warning in warnings:
+    for warning in posterior.warnings:
         print(f"warning: {path.name}: {warning}", file=sys.stderr)
 
 

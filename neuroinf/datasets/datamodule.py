@@ -72,10 +72,14 @@ class Views(TorchDataset[Batch]):
 
     def __getitems__(self, draws: list[Draw]) -> Batch:
         x = self.observe(np.array([row for _, row in draws]))
-        for i, (epoch, row) in enumerate(draws):
-            stream = np.random.Philox(key=np.array([self.seed, 1 + epoch], np.uint64), counter=[0, 0, 0, row])
-            x[i] = self.observation.corrupt(x[i], np.random.Generator(stream))
-        return torch.from_numpy(x), self.z[[row for _, row in draws]]
+        streams = [self._stream(epoch, row) for epoch, row in draws]
+        length = self.observation.length(x.shape[-1], streams[0])
+        views = np.stack([self.observation.view(x[i], length, stream) for i, stream in enumerate(streams)])
+        return torch.from_numpy(views), self.z[[row for _, row in draws]]
+
+    def _stream(self, epoch: int, row: int) -> np.random.Generator:
+        key = np.array([self.seed, 1 + epoch], np.uint64)
+        return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, row]))
 
     def __getitem__(self, draw: Draw) -> Batch:
         x, z = self.__getitems__([draw])

@@ -28,8 +28,8 @@ class Observation:
         noise: Standard deviation of white observation noise per channel, in the channel's unit: a number, or
             [low, high] to draw it log-uniformly for each row in training.
         missing: Probability in training that a channel is not observed at all. At least one other stays.
-        duration: [shortest, longest] ms: a random stretch of the row is kept in training; None keeps all.
-        duration_probability: Probability with which a row is cut to such a stretch.
+        duration: [shortest, longest] ms: a random stretch of each row is kept in training; None keeps all.
+        duration_probability: Probability with which a batch's rows are cut to stretches, all of one length.
         spike_cut: Time after a spike during which the voltage is not observed, ms. The same mask is laid on
             recordings; on simulations the simulator has laid it.
         inputs: Number of stimulus rows K.
@@ -129,23 +129,20 @@ class Observation:
                 x[:, rows.start, : values.shape[-1]] = values
         return x
 
-    def corrupt(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        """One training view of a row x (C, T): a stretch of it, with noise, some channels missing.
+    def length(self, steps: int, rng: np.random.Generator) -> int:
+        """Number of samples of a training batch of rows of `steps` samples: all, or a random stretch of the duration."""
+        if self.duration is None or rng.random() >= self.duration_probability:
+            return steps
+        return min(steps, max(1, round(rng.uniform(*self.duration) / self.dt)))
 
-        The stretch is moved to the front and the rest filled with nan, as any shorter recording would be.
-        """
-        x = self.add_noise(x, rng)
+    def view(self, x: NDArray[np.float32], length: int, rng: np.random.Generator) -> NDArray[np.float32]:
+        """One training view of a row x (C, T): a random stretch (C, length) of it, with noise, some channels missing."""
+        start = int(rng.integers(0, x.shape[-1] - length + 1))
+        x = self.add_noise(x[:, start : start + length], rng)
         absent = [channel for channel in self.channels if rng.random() < self.missing.get(channel, 0.0)]
         if len(absent) < len(self.channels):
             for channel in absent:
                 x[self.rows(channel)] = np.nan
-        if self.duration is not None and rng.random() < self.duration_probability:
-            length = round(rng.uniform(*self.duration) / self.dt)
-            if length < x.shape[-1]:
-                start = int(rng.integers(0, x.shape[-1] - length + 1))
-                stretch = x[:, start : start + length].copy()
-                x[:, :length] = stretch
-                x[:, length:] = np.nan
         return x
 
     def add_noise(

@@ -24,7 +24,7 @@ WORTH_PROCESSES = 10.0
 
 @dataclass(frozen=True)
 class Done:
-    """A finished shard: its number of rows, and the seconds that simulating and writing took."""
+    """A finished shard: its number of rows, and the seconds of the whole run that simulating and writing took."""
 
     rows: int
     simulating: float
@@ -37,7 +37,7 @@ def simulate_shard(simulation: Simulation, shards: Shards, bank: tuple[Any, Any]
     arrays = simulation.rows(start, shards.stop(start), *bank).datasets()
     simulating = time.perf_counter() - began
     writing = shards.write(start, arrays, simulating / share)
-    return Done(shards.stop(start) - start, simulating, writing)
+    return Done(shards.stop(start) - start, simulating / share, writing / share)
 
 
 def simulate_shards(simulation: Simulation, shards: Shards, starts: Sequence[int], workers: int) -> Iterator[Done]:

@@ -14,7 +14,7 @@ from neuroinf import __version__
 from neuroinf.evaluation import figures
 from neuroinf.evaluation.comparison import Comparison, Condition, Method, NearestNeighbour, cost, run
 from neuroinf.evaluation.held_out import HeldOut, held_out, training_rows
-from neuroinf.evaluation.identifiability import effects_by_simulation, identifiability
+from neuroinf.evaluation.identifiability import combine_effects, effects_by_simulation, identifiability
 from neuroinf.evaluation.methods import Amortized, Fitted
 from neuroinf.evaluation.metrics import write_metrics
 from neuroinf.evaluation.predictive import Responses, compare, simulate, summarise
@@ -81,8 +81,8 @@ def evaluate(
     comparison = run(methods, test.observe, test.truth, prior, conditions)
     some = np.arange(min(EFFECT_ROWS, len(test.rows)))
     columns = [prior.names.index(name) for name in simulator.parameters]
-    effects = effects_by_simulation(
-        simulator, prior, test.truth[some], test.stimulus(some), test.simulation.dt, rng
+    effects = combine_effects(
+        effects_by_simulation(simulator, prior, test.truth[some], test.stimulus(some), test.simulation.dt, rng)
     )
     document = _document(estimator.path, test, comparison, checkpoint)
     document["identifiability"] = identifiability(

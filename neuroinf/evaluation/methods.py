@@ -41,7 +41,7 @@ class Amortized:
         prior, density = self.estimator.prior, self.estimator.density
         begin = time.perf_counter()
         features = self.estimator.features(x)
-        mean = prior.from_unit(density.unit_mean(features).double().clamp(0, 1).numpy())
+        mean = prior.from_unit(density.unit_mean(features, prior).clamp(0, 1).numpy())
         posterior = density.posterior(features)
         seconds = (time.perf_counter() - begin) / len(x)
         if posterior is None:

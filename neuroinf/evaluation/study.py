@@ -27,7 +27,7 @@ def study_losses(
     simulator: Simulator,
     truth: NDArray[np.float64],
     answers: Sequence[Estimates],
-    effects: Mapping[str, Effect] | Sequence[Effect],
+    effects: Mapping[str, Effect],
 ) -> list[Loss]:
     """Scaled mean squared error of each method, beside predicting the mean, the attainable floor and the published one.
 
@@ -36,9 +36,8 @@ def study_losses(
     if not isinstance(simulator, Study):
         return []
     scale = simulator.label_scale
-    found = effects.values() if isinstance(effects, Mapping) else effects
     names = list(simulator.parameters)
-    dead = [names.index(e.parameter) for e in found if e.moves_response is False]
+    dead = [names.index(e.parameter) for e in effects.values() if e.moves_response is False]
     losses = [
         Loss(f"{answer.method}, scaled MSE", scaled_mse(truth, answer.mean, scale), "method")
         for answer in answers

@@ -109,8 +109,9 @@ def after_spike_currents(
         asc_amp_1, asc_amp_2 (pA), asc_tau_1, asc_tau_2 (ms, the longer first) and R_input (GOhm), which this step fits
         anew; nan without spikes.
     """
-    names: tuple[str, ...] = ("asc_amp_1", "asc_amp_2", "asc_tau_1", "asc_tau_2", "R_input")
-    best, most = dict.fromkeys(names, math.nan), -math.inf
+    names: list[str] = ["asc_amp_1", "asc_amp_2", "asc_tau_1", "asc_tau_2", "R_input"]
+    best: dict[str, float] = dict.fromkeys(names, math.nan)
+    most = -math.inf
     if len(spikes) == 0 or not math.isfinite(C + El + cut):
         return best
     slope, middle = np.diff(voltage) / dt, (voltage[1:] + voltage[:-1]) / 2 - El
@@ -129,7 +130,7 @@ def after_spike_currents(
         likelihood = -np.log(np.mean(residual**2) + 1e-300)
         if likelihood > most and weights[2] > 0:
             values = (weights[0] * C, weights[1] * C, tau_1, tau_2, 1 / (weights[2] * C))
-            best, most = dict(zip(names, map(float, values), strict=True)), likelihood
+            best, most = {name: float(v) for name, v in zip(names, values, strict=True)}, likelihood
     return best
 
 
@@ -285,7 +286,7 @@ def _regress(design: FloatArray, target: FloatArray) -> tuple[FloatArray, FloatA
     return np.asarray(weights, np.float64), target - design @ weights
 
 
-def _after_spikes(time: FloatArray, onsets: FloatArray, tau: float) -> FloatArray:
+def _after_spikes(time: NDArray[np.floating], onsets: FloatArray, tau: float) -> FloatArray:
     """Sum of exp(-(t - onset) / tau) over the onsets before each t."""
     since = time[:, None] - onsets
     return np.where(since >= 0, np.exp(-np.maximum(since, 0) / tau), 0.0).sum(1)

@@ -2,6 +2,7 @@
 
 import logging
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,9 @@ from neuroinf.simulators.glif_twin import GLIFTwin
 
 FloatArray = NDArray[np.float64]
 VOLTAGE, SPIKES, STIMULUS = range(3)
-IDENTIFIED_BELOW = 0.9  # posterior over prior sd in z
+IDENTIFIED_BELOW = (
+    0.75  # posterior over prior sd in z: data that explain less than half of the variance are not an answer
+)
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Fit:
     Attributes:
         theta: :math:`(B, P)`, natural units; nan where the method cannot say (see :func:`fit`).
         sd: :math:`(B, P)`, posterior sd on the scale of z by the curvature at the mode (the prior's is 1).
-        identified: :math:`(B, P)`, sd below 0.9: the data, not the prior, chose the number.
+        identified: :math:`(B, P)`, sd below 0.75: the data, not the prior, chose the number.
         noise: :math:`(B,)`, sd of the voltage residual, mV.
         width: :math:`(B,)`, width of the threshold, mV.
         losses: :math:`(steps, starts, B)`, nan where a start had been given up.
@@ -140,8 +143,10 @@ def _run(module: GradientDescent, steps: int) -> None:
     level = logger.level
     logger.setLevel(logging.ERROR)  # announcements about hardware would be repeated for every batch of neurons
     try:
-        trainer = L.Trainer(accelerator="cpu", devices=1, max_epochs=steps, barebones=True)
-        trainer.fit(module, [0])
+        with warnings.catch_warnings():  # Lightning's: that there is no optimizer, that the loader is a list
+            warnings.simplefilter("ignore")
+            trainer = L.Trainer(accelerator="cpu", devices=1, max_epochs=steps, barebones=True)
+            trainer.fit(module, [0])
     finally:
         logger.setLevel(level)
 

@@ -20,8 +20,8 @@ from typing import Any
 import lightning as L
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
 
+from neuroinf.models.glif_likelihood import Layout, sums
 from neuroinf.priors import Prior
 from neuroinf.simulators.glif_segments import Segments
 from neuroinf.simulators.glif_twin import GLIFTwin
@@ -34,10 +34,6 @@ LONGEST_STEP = 1.5  # in z, where the prior's sd is 1
 DAMPING = (1e-3, 1e-9, 1e6)  # first, least and most
 WIDEST = 8.0  # mV, width of the threshold at the start: half the distance from rest to threshold
 NOISE_FLOOR = 1e-3  # mV, so that data without noise do not divide by zero
-OUT_DIMS: Any = (
-    (None, None),
-    (0, 0),
-)  # values are shared by all directions, slopes are not; torch types flat ones only
 
 
 @dataclass(frozen=True)
@@ -117,78 +113,37 @@ class GradientDescent(L.LightningModule):
     def _observe(self, neuron: Tensor) -> None:
         """Lays out the observation of the rows under way."""
         voltage, stimulus, where = self.observation
-        voltage, self.stimulus, self.where = voltage[neuron], stimulus[neuron], where.rows(neuron)
-        self.end = self.where.observed.clamp(min=0)
-        self.seen = ~voltage.isnan() & (self.where.observed >= 0)
-        self.voltage = torch.where(self.seen, voltage, 0.0)
-        self.count = self.seen.sum(1)
-        self.tested = self.where.spike | self.where.silent
-        self.sign = torch.where(self.where.spike, 1.0, -1.0).to(torch.float64)
-
-    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Voltage at the samples :math:`(R, W)`, distance above threshold at the segments' ends :math:`(R, S)`."""
-        out = self.twin.forced(self.prior.from_unconstrained(z), self.stimulus, self.dt, self.where)
-        return out.voltage.gather(1, self.end), out.voltage - out.threshold
-
-    def crossing(self, distance: Tensor, width: Tensor) -> Tensor:
-        """Negative log-likelihood of spikes and silence, :math:`(R,)`."""
-        return torch.where(self.tested, softplus(-self.sign * distance / width[:, None]), 0.0).sum(1)
+        self.layout = Layout(voltage[neuron], stimulus[neuron], where.rows(neuron))
 
     def _expand(self, z: Tensor, noise: Tensor, width: Tensor) -> tuple[Tensor, Quadratic]:
         """The loss at z with this noise and width; and its expansion there with the noise that suits z better."""
-        basis = torch.eye(z.shape[1], dtype=z.dtype)[self.free]
-
-        def along(direction: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-            value, slope = torch.func.jvp(self.forward, (z,), (direction.expand_as(z),))[:2]
-            return value, slope
-
-        (voltage, distance), (dv, dd) = torch.func.vmap(along, out_dims=OUT_DIMS)(basis)
-        dv, dd = dv.movedim(0, 1), dd.movedim(0, 1)
-        residual = torch.where(self.seen, self.voltage - voltage, 0.0)
-        squares = residual.square().sum(1)
+        found, count = sums(self.twin, self.prior, z, self.free, width, self.layout, self.dt), self.layout.count
+        rest = found.crossing + 0.5 * z.square().sum(1) + 0.5 * (width.log() / WIDTH_PRIOR) ** 2
 
         def loss(noise: Tensor) -> Tensor:
-            gaussian = squares / (2 * noise.square()) + self.count * noise.log()
-            return (
-                gaussian
-                + self.crossing(distance, width)
-                + 0.5 * z.square().sum(1)
-                + 0.5 * (width.log() / WIDTH_PRIOR) ** 2
-            )
+            return found.squares / (2 * noise.square()) + count * noise.log() + rest
 
         before = loss(noise)
         if self.noise is None:
-            noise = torch.where(
-                self.count > 0, (squares / self.count.clamp(min=1)).sqrt().clamp(min=NOISE_FLOOR), noise
-            )
-        # the last coordinate is log w: d/w has the slopes dd/w along z and -d/w along it
-        scaled = distance / width[:, None]
-        slopes = torch.cat((dd / width[:, None, None], -scaled[:, None]), dim=1)
-        p = torch.sigmoid(-self.sign * scaled)
-        weight = torch.where(self.seen, noise[:, None].pow(-2), 0.0)
-        index = torch.cat((self.free, torch.tensor([True]))).nonzero()[:, 0]
-        gradient = torch.cat((z, width.log()[:, None] / WIDTH_PRIOR**2), dim=1)
-        gradient[:, :-1] *= self.free
-        gradient[:, index] += (slopes @ torch.where(self.tested, -self.sign * p, 0.0)[..., None])[..., 0]
-        gradient[:, index[:-1]] -= (dv @ (weight * residual)[..., None])[..., 0]
+            likeliest = (found.squares / count.clamp(min=1)).sqrt().clamp(min=NOISE_FLOOR)
+            noise = torch.where(count > 0, likeliest, noise)
+        # the coordinates are z and log w
+        every = torch.cat((self.free, torch.tensor([True]))).nonzero()[:, 0]
+        index, weight = every[:-1], noise.pow(-2)
         precision = torch.ones(z.shape[1] + 1, dtype=z.dtype)
         precision[-1] = WIDTH_PRIOR**-2
+        gradient = torch.cat((z * self.free, width.log()[:, None]), dim=1) * precision
+        gradient[:, every] += found.slope
+        gradient[:, index] -= found.pull * weight[:, None]
         curvature = torch.diag(precision).repeat(len(z), 1, 1)
-        curvature[:, index[:, None], index] += (
-            slopes * torch.where(self.tested, p * (1 - p), 0.0)[:, None]
-        ) @ slopes.mT
-        curvature[:, index[:-1, None], index[:-1]] += (dv * weight[:, None]) @ dv.mT
+        curvature[:, every[:, None], every] += found.bend
+        curvature[:, index[:, None], index] += found.stiffness * weight[:, None, None]
         # a width at its least that would shrink further stands still
         held = (width <= NARROWEST) & (gradient[:, -1] > 0)
         gradient[held, -1] = 0.0
         curvature[held, -1], curvature[held, :, -1] = precision.new_zeros(()), precision.new_zeros(())
         curvature[held, -1, -1] = 1.0
-        return before, Quadratic(z, noise, width, loss(noise), gradient, curvature, *self._interval(distance))
-
-    def _interval(self, distance: Tensor) -> tuple[Tensor, Tensor]:
-        """How far the threshold may move, mV, before a silent step would spike (down) or a spike fail (up)."""
-        silent = torch.where(self.where.silent, distance, -torch.inf).amax(1)
-        return silent, torch.where(self.where.spike, distance, torch.inf).amin(1)
+        return before, Quadratic(z, noise, width, loss(noise), gradient, curvature, found.down, found.up)
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """One damped step of every moving row, kept where it lowers the row's loss."""

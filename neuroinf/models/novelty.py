@@ -48,8 +48,9 @@ class Novelty:
         return _distance(features.double(), self.mean.double(), self.precision.double())
 
     def warnings(self, features: Tensor) -> list[str]:
-        """A sentence if features (F,) lie beyond the limit."""
-        distance = float(self.distance(features))
+        """A sentence if most of the sweeps (S, F) lie beyond the limit."""
+        distances = self.distance(features)
+        distance = float(distances.median())
         if distance <= self.limit:
             return []
         return [

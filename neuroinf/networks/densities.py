@@ -1,7 +1,7 @@
 """From features to a statement about the parameters: a point, or a Gaussian in the prior's unconstrained space.
 
 Every density is a torch module with the same four calls, so that a model need not know which one it has:
-`loss(features, z)`, `floor(z)`, `posterior(features)` and `unit_mean(features)`; z is the truth in the prior's unconstrained
+`loss(features, z)`, `floor(z)`, `posterior(features)` and `unit_mean(features, prior)`; z is the truth in the prior's unconstrained
 space, where the prior is the standard normal.
 """
 
@@ -14,6 +14,8 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
+
+from neuroinf.priors import Prior
 
 
 class Density(Protocol):
@@ -31,8 +33,12 @@ class Density(Protocol):
         """Distribution over z (B, P); None if the density states no uncertainty."""
         ...
 
-    def unit_mean(self, features: Tensor) -> Tensor:
+    def unit_mean(self, features: Tensor, prior: Prior) -> Tensor:
         """Mean (B, P) of the parameters on the prior's own scale mapped to [0, 1]."""
+        ...
+
+    def pooled(self, features: Tensor) -> Distribution | None:
+        """Distribution over z (1, P) of one neuron from its independent sweeps (S, F); None without uncertainty."""
         ...
 
 
@@ -48,15 +54,10 @@ def perceptron(inputs: int, hidden: Sequence[int], outputs: int) -> nn.Sequentia
     return nn.Sequential(*layers, last)
 
 
-def normal_cdf(z: Tensor) -> Tensor:
-    """Standard normal distribution function."""
-    return torch.special.ndtr(z)
-
-
 class Point(nn.Module):
-    r"""Mean squared error on the prior's own scale.
+    r"""Mean squared error of z, in which every parameter has variance 1 under the prior.
 
-    .. math:: L = \frac{1}{P} \sum_p (\hat u_p - u_p)^2, \quad u = \Phi(z) \in [0, 1]
+    .. math:: L = \frac{1}{P} \sum_p (\hat z_p - z_p)^2
 
     Args:
         inputs: Number of features F.
@@ -69,29 +70,32 @@ class Point(nn.Module):
         self.inputs, self.outputs, self.hidden = inputs, outputs, list(hidden)
         self.network = perceptron(inputs, self.hidden, outputs)
 
-    def unit_mean(self, features: Tensor) -> Tensor:
-        """See Density."""
-        return 0.5 + self.network(features)
-
     def loss(self, features: Tensor, z: Tensor) -> Tensor:
         """See Density."""
-        return (self.unit_mean(features) - normal_cdf(z)).square().mean(-1)
+        return (self.network(features) - z).square().mean(-1)
 
     def floor(self, z: Tensor) -> Tensor:
-        """Squared distance of u from the batch's own mean: what the best constant reaches."""
-        u = normal_cdf(z)
-        return (u - u.mean(0)).square().mean(-1)
+        """Squared distance of z from its mean under the prior, 0."""
+        return z.square().mean(-1)
 
     def posterior(self, features: Tensor) -> None:
         """A point states no uncertainty."""
         return None
 
+    def pooled(self, features: Tensor) -> None:
+        """A point states no uncertainty."""
+        return None
+
+    def unit_mean(self, features: Tensor, prior: Prior) -> Tensor:
+        """The point itself."""
+        point = self.network(features).double()
+        return prior.unit_mean(point, torch.zeros_like(point))
+
 
 class Gaussian(nn.Module):
     r"""Normal distribution in the prior's unconstrained space, so that no mass lies outside the prior.
 
-    .. math:: z \sim \mathcal N(\mu(h), L(h) L(h)^\top), \qquad
-              \mathrm E[\Phi(z_p)] = \Phi\!\left(\mu_p / \sqrt{1 + \Sigma_{pp}}\right)
+    .. math:: z \sim \mathcal N(\mu(h), L(h) L(h)^\top)
 
     Args:
         inputs: Number of features F.
@@ -132,6 +136,23 @@ class Gaussian(nn.Module):
             return Independent(Normal(mean, scale, validate_args=False), 1, validate_args=False)
         return MultivariateNormal(mean, scale_tril=scale, validate_args=False)
 
+    def pooled(self, features: Tensor) -> Distribution:
+        r"""Product of the sweeps' posteriors, the prior counted once.
+
+        .. math:: \Lambda = \sum_s \Lambda_s - (S - 1) I, \qquad \mu = \Lambda^{-1} \sum_s \Lambda_s \mu_s
+
+        Exact for sweeps that are independent given the parameters; a direction in which the sum says less than the
+        prior keeps the prior's precision.
+        """
+        mean, scale = (part.double() for part in self._moments(features))
+        factor = torch.diag_embed(scale) if self.covariance == "diagonal" else scale
+        precision = torch.cholesky_inverse(factor)
+        total = precision.sum(0) - (len(precision) - 1) * torch.eye(self.outputs, dtype=torch.float64, device=mean.device)
+        values, vectors = torch.linalg.eigh(total)
+        total = vectors @ torch.diag_embed(values.clamp(min=1.0)) @ vectors.mT
+        centre = torch.linalg.solve(total, (precision @ mean[..., None]).sum(0))[:, 0]
+        return MultivariateNormal(centre[None], precision_matrix=total[None], validate_args=False)
+
     def loss(self, features: Tensor, z: Tensor) -> Tensor:
         """Negative log density of z."""
         return -self.posterior(features).log_prob(z)
@@ -140,8 +161,8 @@ class Gaussian(nn.Module):
         """Negative log density under the prior."""
         return 0.5 * (z.square() + math.log(2 * math.pi)).sum(-1)
 
-    def unit_mean(self, features: Tensor) -> Tensor:
+    def unit_mean(self, features: Tensor, prior: Prior) -> Tensor:
         """See Density; in closed form."""
         mean, scale = self._moments(features)
         variance = scale.square() if self.covariance == "diagonal" else scale.square().sum(-1)
-        return normal_cdf(mean / (1 + variance).sqrt())
+        return prior.unit_mean(mean.double(), variance.double())

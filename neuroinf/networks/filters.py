@@ -6,15 +6,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-BLOCK = (
-    50  # samples per block: the in-block product (BLOCK x BLOCK) and the carry between blocks then cost about the same
-)
+BLOCK = 50  # samples per block: in-block product and carry between blocks then cost about the same
 
 
 def exponential_filters(x: Tensor, time_constants: Tensor) -> Tensor:
     r"""Causal exponential averages at several time constants.
 
-    .. math:: y_{k,t} = \frac{1}{\tau_k} \sum_{u \le t} e^{-(t-u)/\tau_k} x_u
+    .. math:: y_{k,t} = (1 - e^{-1/\tau_k}) \sum_{u \le t} e^{-(t-u)/\tau_k} x_u
 
     Args:
         x: Signals (B, C, T).
@@ -29,7 +27,7 @@ def exponential_filters(x: Tensor, time_constants: Tensor) -> Tensor:
     rate = 1 / time_constants.to(x.dtype)
     sample = torch.arange(BLOCK, device=x.device)
     within = _decay(sample[None, :] - sample[:, None], rate)  # (BLOCK from, K, BLOCK to)
-    y = (x @ (within * rate[:, None]).reshape(BLOCK, k * BLOCK)).reshape(b, c, blocks, k, BLOCK)
+    y = (x @ (within * -torch.expm1(-rate)[:, None]).reshape(BLOCK, k * BLOCK)).reshape(b, c, blocks, k, BLOCK)
     # what earlier blocks leave behind is their last value, decayed
     block = torch.arange(blocks, device=x.device)
     later = block[:, None] - block[None, :] - 1

@@ -15,8 +15,8 @@ class SweepPooling(nn.Module):
 
     .. math:: h = \sum_s w_s\, g(f_s), \qquad w = \operatorname{softmax}_s\, a(f_s)
 
-    with :math:`f_s` the encoder's features of sweep s, g and a learnt. A sweep of nothing but nan is absent. The number
-    of sweeps present, as log(1 + S), is the last feature: more sweeps tell more. A neuron without any sweep has features 0.
+    with :math:`f_s` the encoder's features of sweep s, g and a learnt. A sweep of nothing but nan is absent.
+    The number of sweeps present, as log(1 + S), is the last feature. A neuron without any sweep has features 0.
 
     Args:
         encoder: Encoder of one sweep.

@@ -1,4 +1,4 @@
-"""How one channel of a recording follows the others: the statistics of a linear system identification, for any simulator."""
+"""How one channel of a recording follows the others: linear system identification as features, for any simulator."""
 
 from __future__ import annotations
 
@@ -12,35 +12,40 @@ from neuroinf.networks.filters import exponential_filters, last_event, restart
 from neuroinf.networks.scaling import Scaled
 
 TRIGGERED_LAGS = (1, 2, 3, 5, 9)  # samples before an event
-ROWS = 8  # rows computed at once: their filter bank then stays in the cache (measured: 1.3 ms a row, 2.9 with 64)
-STRETCH = 250  # samples whose products are added in single precision
+ROWS = 4  # rows computed at once: larger arrays are fresh from the system each time, which costs as much again
+SMALLEST_RATE = 1e-2  # of 1 - f and of b, beyond which the noise decides their sign and their logarithm
+SMALLEST_SLOPE = 1e-3
 LARGEST = 5.0  # standardised statistics are cut off here: a regression without information can give any number
 
 
 class ResponseStatistics(nn.Module):
-    r"""Regressions of a response on filtered inputs and events, as features.
+    r"""Regressions of a response on its own, its inputs' and its events' filtered past, as features.
 
-    Between events, many neuron models are nearly linear: the response follows exponential averages of its input, and of
-    the currents that past events left behind, and starts anew at each event. With F_k an exponential filter restarted
-    at each event, :math:`i` the inputs, :math:`s_j` the events filtered at memory :math:`m_j`, and :math:`d_k` the decay
-    since the last event (and since the start, before the first), two kinds of ridge regressions are solved per row:
+    Between events many neuron models are nearly linear: :math:`\dot y` is a sum of y, of its inputs and of the currents
+    that past events left behind, and y starts anew after each event. Filtering both sides of such an equation with an
+    exponential :math:`F_k` that is restarted at each event makes derivatives disappear and averages noise away:
 
-    .. math::
-        y \approx a + \textstyle\sum_k (b_k F_k i + c_k d_k + \sum_j e_{jk} F_k s_j), \qquad
-        y \approx a + b F_k i + c\, d_k + \sum_j e_j F_k s_j + f F_k y \quad \text{for each } k
+    .. math:: y \approx a + f F_k y + b F_k i + \textstyle\sum_j e_j F_k s_j + c\, d_k + c_0 d^0_k,
 
-    The first (output error) is unbiased by observation noise but ill-conditioned, the second (equation error) the other
-    way round. Their coefficients, unexplained variances, and the averages of y and i before an event are the features:
-    everything else is left to a network. No weights are learnt here but running means and variances.
+    with i the inputs, :math:`s_j` the events filtered with memory :math:`m_j`, :math:`d_k` and :math:`d^0_k` the decay
+    since the last event and (before the first) since the start. It is solved by ridge regression for each k. One k
+    would do without noise; with noise each k is biased in its own way (short filters most), and a network that sees all
+    of them, with their unexplained variances, can correct that.
+
+    The features are the coefficients; the log unexplained variances; what follows from the coefficients in the
+    recording's units (level at rest a / (1 - f), rate 1 - f, slope b, gain b / (1 - f), current per event e / b); and
+    the averages of y and i shortly before an event. No weights are learnt here.
 
     Args:
-        responses: R rows of x that are regressed, each with its own features.
-        events: E rows of x that hold events.
-        inputs: I rows of x that drive the response.
+        responses: Rows of x that are regressed, each with its own features.
+        events: Rows of x that hold events.
+        inputs: Rows of x that drive the response.
         time_constants: K filters, samples.
         memories: J filters of the events, samples.
-        ridges: Penalties of the output-error regression, relative to each regressor's power.
-        ridge: Penalty of the equation-error regressions.
+        ridges: Penalties, relative to each regressor's power: a weak one, and one that noise disturbs less.
+
+    Source:
+        State-variable filters: Young, Automatica 17 (1981) 23-39.
     """
 
     def __init__(
@@ -51,76 +56,82 @@ class ResponseStatistics(nn.Module):
         time_constants: Sequence[float],
         memories: Sequence[float],
         ridges: Sequence[float] = (1e-5, 1e-3),
-        ridge: float = 1e-6,
     ) -> None:
         super().__init__()
         self.responses, self.events, self.inputs = list(responses), list(events), list(inputs)
-        self.time_constants, self.memories = list(time_constants), list(memories)
-        self.ridges, self.ridge = list(ridges), ridge
-        k, drives = len(self.time_constants), len(self.inputs) + len(self.events) * len(self.memories)
-        # rows of the Gram matrix: y, 1, then per filter: decay since event, since start, each drive, y itself
-        rows = torch.arange(2, 2 + k * (drives + 3)).reshape(drives + 3, k)
-        one = torch.ones(k, 1, dtype=torch.long)
-        self._output_error = torch.cat([one[0], rows[:-1].flatten()])
-        self._equation_error = torch.cat([one, rows.T], 1)
+        self.time_constants, self.memories, self.ridges = list(time_constants), list(memories), list(ridges)
+        regressors = 4 + len(self.inputs) + len(self.events) * len(self.memories)
+        derived = 2 + 2 * len(self.inputs) + (regressors - 4 - len(self.inputs) if self.inputs else 0)
+        per_filter = len(self.ridges) * (regressors + 1 + derived)
         triggered = len(TRIGGERED_LAGS) * (1 + len(self.inputs)) if self.events else 0
-        self.features = len(self.responses) * (
-            len(self.ridges) * (len(self._output_error) + 1) + k * (self._equation_error.shape[1] + 1) + triggered
-        )
+        self.features = len(self.responses) * (len(self.time_constants) * per_filter + triggered)
 
     def forward(self, scaled: Scaled) -> Tensor:
-        """Features (B, F) of scaled recordings (B, C, T)."""
-        parts = zip(scaled.values.split(ROWS), scaled.observed.split(ROWS), strict=True)
+        """Features (B, F) of scaled recordings (B, C, T); nan where the response was not observed."""
+        if not self.responses:
+            return scaled.values.new_zeros(len(scaled.values), 0)
         with torch.autocast(scaled.values.device.type, enabled=False):
-            return torch.cat([torch.cat([self._one(v, o, r) for r in self.responses], 1) for v, o in parts])
+            return torch.cat([self._one(scaled, response) for response in self.responses], 1)
 
-    def _one(self, values: Tensor, observed: Tensor, response: int) -> Tensor:
-        """Features of one response; values are 0 where not observed."""
-        y, seen = values[:, response], observed[:, response]
-        gap = self._events_and_their_gaps(values, seen)
-        grams = self._gram(values, y, seen, last_event(gap))
-        features: list[Tensor] = []
-        index = self._output_error
+    def _one(self, scaled: Scaled, response: int) -> Tensor:
+        """Features of one response."""
+        products: list[tuple[Tensor, Tensor]] = []
+        for values, observed in zip(scaled.values.split(ROWS), scaled.observed.split(ROWS), strict=True):
+            y, seen = values[:, response], observed[:, response]
+            gap = self._events_and_their_gaps(values, seen)
+            products.append((self._gram(values, y, seen, last_event(gap)), self._before_events(values, y, seen, gap)))
+        gram, before = (torch.cat(part) for part in zip(*products, strict=True))
+        features = [before]
         for penalty in self.ridges:
-            features += regress(grams[:, index[:, None], index], grams[:, index, 0], penalty)
-        index = self._equation_error
-        coefficients, unexplained = regress(
-            grams[:, index[:, :, None], index[:, None, :]], grams[:, index, 0], self.ridge
+            coefficients, unexplained = regress(gram[..., 1:, 1:], gram[..., 1:, 0], penalty)
+            features += [coefficients.flatten(1), unexplained.flatten(1)]
+            features += [part.flatten(1) for part in self._derived(coefficients, scaled, response)]
+        return torch.cat(features, 1).masked_fill(scaled.mean[:, response, None].isnan(), torch.nan)
+
+    def _derived(self, coefficients: Tensor, scaled: Scaled, response: int) -> list[Tensor]:
+        """Level at rest, log rate, log slope and log gain per input, current per event; in the recording's units."""
+        number = len(self.inputs)
+        constant, _, _, own, inputs, events = coefficients.split(
+            [1, 1, 1, 1, number, coefficients.shape[-1] - 4 - number], -1
         )
-        features += [coefficients.flatten(1), unexplained.flatten(1)]
-        if self.events:
-            features.append(self._before_events(values, y, seen, gap))
-        return torch.cat(features, 1)
+        mean, size = scaled.mean[:, response, None, None], scaled.size[:, response, None, None]
+        rate = (1 - own).clamp(min=SMALLEST_RATE)
+        found = [mean + size * (constant / rate).clamp(-10, 10), rate.log()]
+        if number:
+            inputs = inputs.abs().clamp(min=SMALLEST_SLOPE)
+            unit = scaled.size[:, self.inputs][:, None]
+            slope = (inputs * size / unit).log()
+            found += [slope, slope - rate.log(), events / inputs[..., :1] * unit[..., :1]]
+        return found
 
     def _events_and_their_gaps(self, values: Tensor, seen: Tensor) -> Tensor:
         """Where (B, T) an event is, or the response is hidden since an event, as it is during a spike cut."""
         if not self.events:
             return torch.zeros_like(seen)
         events = (values[:, self.events] > 0).any(1)
-        hidden = ~seen & (last_event(seen) <= last_event(events)) & (last_event(events) >= 0)
+        last = last_event(events)
+        hidden = ~seen & (last >= 0) & (last_event(seen) <= last)
         return events | (hidden & seen.any(1, keepdim=True))
 
     def _gram(self, values: Tensor, y: Tensor, seen: Tensor, last: Tensor) -> Tensor:
-        """Mean products (B, M, M) of y, 1 and all regressors, over the samples at which y was observed."""
-        b, t = y.shape
+        """Mean products (B, K, M, M) of y and its regressors, over the samples at which y was observed."""
+        t = y.shape[-1]
         tau = y.new_tensor(self.time_constants)
-        drives = [values[:, self.inputs]]
+        drives = [y[:, None], values[:, self.inputs]]
         if self.events:
-            memory = exponential_filters(values[:, self.events], y.new_tensor(self.memories))
-            drives.append(memory.flatten(1, 2))
-        filtered, since_event = restart(exponential_filters(torch.cat([*drives, y[:, None]], 1), tau), last, tau)
-        sample = torch.arange(t, device=y.device)
-        since_start = torch.exp(-sample / tau[:, None]) * (last < 0)[:, None]
-        one = torch.ones_like(y)[:, None]
-        regressors = torch.cat([y[:, None], one, since_event, since_start, filtered.flatten(1, 2)], 1)
-        # stretches of fixed length, added in double precision: exact to what ill-conditioned regressions need, and
-        # padding adds exact zeros
-        stretches = pad(regressors * seen[:, None], (0, -t % STRETCH)).unflatten(2, (-1, STRETCH)).transpose(1, 2)
-        products = stretches @ stretches.transpose(2, 3)
-        return products.sum(1, dtype=torch.float64) / seen.sum(1).clamp(min=1)[:, None, None]
+            drives.append(exponential_filters(values[:, self.events], y.new_tensor(self.memories)).flatten(1, 2))
+        filtered, since_event = restart(exponential_filters(torch.cat(drives, 1), tau), last, tau)
+        since_start = torch.exp(-torch.arange(t, device=y.device) / tau[:, None]) * (last < 0)[:, None]
+        shared = torch.stack([y, torch.ones_like(y)], 1)[:, :, None].expand(-1, -1, len(tau), -1)
+        terms = torch.cat([shared, since_event[:, None], since_start[:, None], filtered], 1) * seen[:, None, None]
+        # double precision: ill-conditioned regressions would magnify the order of the sums, which padding changes
+        terms = terms.transpose(1, 2).double()
+        return terms @ terms.transpose(-1, -2) / seen.sum(1).clamp(min=1)[:, None, None, None]
 
     def _before_events(self, values: Tensor, y: Tensor, seen: Tensor, gap: Tensor) -> Tensor:
         """Mean of the response and of each input a few samples before an event begins."""
+        if not self.events:
+            return y.new_zeros(len(y), 0)
         begins = gap & ~pad(gap, (1, 0))[:, :-1]
         means: list[Tensor] = []
         for lag in TRIGGERED_LAGS:
@@ -156,32 +167,42 @@ def regress(gram: Tensor, cross: Tensor, penalty: float) -> list[Tensor]:
 class Standardise(nn.Module):
     """Heavy-tailed features compressed by asinh, then brought to mean 0 and variance 1 by running moments.
 
-    In training too it is the running moments that count, so that rows never see each other.
+    A nan, that is a feature the recording does not have, does not count and becomes 0. In training too it is the
+    running moments that are used, so that rows never see each other.
 
     Args:
         features: F.
         horizon: Number of batches over which the moments are averaged.
     """
 
+    number: Tensor
     mean: Tensor
-    square: Tensor
-    batches: Tensor
+    variance: Tensor
 
     def __init__(self, features: int, horizon: int = 1000) -> None:
         super().__init__()
         self.features, self.horizon = features, horizon
+        self.register_buffer("number", torch.zeros(features))
         self.register_buffer("mean", torch.zeros(features))
-        self.register_buffer("square", torch.ones(features))
-        self.register_buffer("batches", torch.zeros(()))
+        self.register_buffer("variance", torch.ones(features))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, F) to (B, F)."""
         x = x.asinh()
+        known = torch.isfinite(x)
         if self.training:
             with torch.no_grad():
-                self.batches += 1
-                weight = 1 / self.batches.clamp(max=self.horizon)
-                self.mean.lerp_(x.mean(0), weight)
-                self.square.lerp_(x.square().mean(0), weight)
-        deviation = (self.square - self.mean.square()).clamp(min=1e-8).sqrt()
-        return ((x - self.mean) / deviation).clamp(-LARGEST, LARGEST)
+                self._update(torch.where(known, x, 0.0), known)
+        standard = (x - self.mean) / self.variance.clamp(min=1e-8).sqrt()
+        return torch.where(known, standard.clamp(-LARGEST, LARGEST), 0.0)
+
+    def _update(self, x: Tensor, known: Tensor) -> None:
+        """Move the moments towards those of a batch, by its part in all batches that had the feature."""
+        count = known.sum(0)
+        self.number += count > 0
+        weight = torch.where(count > 0, 1 / self.number.clamp(1, self.horizon), 0.0)
+        step = x.sum(0) / count.clamp(min=1) - self.mean
+        spread = (known * (x - self.mean).square()).sum(0) / count.clamp(min=1)
+        self.mean += weight * step
+        # spread was about the old mean; what the mean moved is taken off again
+        self.variance.copy_((1 - weight) * self.variance + weight * spread - weight.square() * step.square())

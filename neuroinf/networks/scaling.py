@@ -17,10 +17,15 @@ SMALLEST = 1e-3  # of a scale, in the channel's unit: a constant channel is not 
 
 @dataclass(frozen=True)
 class Scaled:
-    """Values (B, C, T), 0 where not observed; observed (B, C, T) bool; scale features (B, 3 C)."""
+    """Values (B, C, T), 0 where not observed; observed (B, C, T) bool; mean and size (B, C), nan for absent channels.
+
+    features (B, 3 C) are mean, log size and the fraction observed of the samples at which anything was.
+    """
 
     values: Tensor
     observed: Tensor
+    mean: Tensor
+    size: Tensor
     features: Tensor
 
 
@@ -50,8 +55,7 @@ def scale(x: Tensor, roles: Sequence[Role]) -> Scaled:
         roles: Role of each channel.
 
     Returns:
-        The scaled recording; its features are, per channel, the mean, the log of the scale, the fraction observed of the
-        samples at which anything was.
+        The scaled recording.
     """
     observed = torch.isfinite(x)
     values = torch.where(observed, x, 0.0).float()
@@ -62,8 +66,10 @@ def scale(x: Tensor, roles: Sequence[Role]) -> Scaled:
     events = torch.tensor([role == "events" for role in roles], device=x.device)[:, None]
     values = torch.where(response & observed, (values - mean).float(), values)
     size = (values.square().sum(-1, keepdim=True, dtype=torch.float64) / number).sqrt().clamp(min=SMALLEST)
+    scaled = torch.where(events, values, (values / size).float())
     length = observed.any(1, keepdim=True).sum(-1, keepdim=True).clamp(min=1)
     seen = observed.sum(-1, keepdim=True) / length
-    missing = ~observed.any(-1, keepdim=True)
-    features = torch.cat([mean, size.log().masked_fill(missing, 0.0), seen], -1)
-    return Scaled(torch.where(events, values, (values / size).float()), observed, features.flatten(1).float())
+    absent = ~observed.any(-1)
+    mean, size = (part[..., 0].float().masked_fill(absent, torch.nan) for part in (mean, size))
+    features = torch.stack([mean, size.log(), seen[..., 0]], -1).flatten(1)
+    return Scaled(scaled, observed, mean, size, features)

@@ -159,7 +159,8 @@ class Prior:
     def from_unconstrained(self, z: Tensor) -> Tensor:
         """z to natural units, :math:`(..., P)`: the inverse of :meth:`to_unconstrained`; never outside the box."""
         low, high = self._own_edges(z)
-        tail = (high - low) * torch.special.ndtr(-z.abs())
+        # not -|z|, whose derivative is 0 at the prior's median
+        tail = (high - low) * torch.special.ndtr(torch.where(z < 0, z, -z))
         theta = self._from_own(torch.where(z < 0, low + tail, high - tail))
         return theta.clamp(torch.from_numpy(self.low).to(z), torch.from_numpy(self.high).to(z))
 
@@ -171,6 +172,10 @@ class Prior:
         z = self.to_unconstrained(theta)
         columns = 0.5 * z.square() + 0.5 * math.log(2 * math.pi) + self._log_unit_slope(theta)
         return columns.sum(-1).masked_fill(~self.inside(theta), -math.inf)
+
+    def unit_mean(self, mean: Tensor, variance: Tensor) -> Tensor:
+        r"""Mean of u, :math:`(..., P)`, where z is normal: :math:`\mathrm E[\Phi(z)] = \Phi(\mu / \sqrt{1 + \sigma^2})`."""
+        return torch.special.ndtr(mean / (1 + variance).sqrt())
 
     # -- grids and plain types ---------------------------------------------------------------------------------------
 

@@ -124,6 +124,10 @@ class GridPrior(Prior):
         r""":math:`\log |\det \partial z / \partial \theta|`, :math:`(..., P) -> (...)`."""
         return (self._log_own_slope(theta) - torch.from_numpy(self._own_std).to(theta).log()).sum(-1)
 
+    def unit_mean(self, mean: Tensor, variance: Tensor) -> Tensor:
+        """Mean of u, :math:`(..., P)`, where z has this mean: u is affine in z, the variance has no part in it."""
+        return self.to_unit(self.from_unconstrained(mean))
+
     def grid(self, points: int | dict[str, int | Sequence[float]] | None = None) -> FloatArray:
         """All points :math:`(size, P)` in the order of enumeration; or another grid over the same ranges."""
         return factorial(list(self.values)) if points is None else super().grid(points)

@@ -1,6 +1,7 @@
 """Simulators: parameters and a stimulus in, a response out; one model family per file."""
 
 from neuroinf.simulators.glif import GLIF
+from neuroinf.simulators.lstm_glif import LSTMGLIF
 from neuroinf.simulators.protocol import HasRheobase, Response, Simulator
 
-__all__ = ["GLIF", "HasRheobase", "Response", "Simulator"]
+__all__ = ["GLIF", "LSTMGLIF", "HasRheobase", "Response", "Simulator"]

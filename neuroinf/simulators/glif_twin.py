@@ -113,6 +113,18 @@ class GLIFTwin:
             reset[TV, TV] = one
         return _matrix(step, zero), _matrix(reset, zero)
 
+    def maps(self, theta: Tensor, dt: float, longest: int) -> Tensor:
+        """The maps of a segment by its kind: reset, then 1 to `longest` steps, :math:`(B, 1 + longest, 7, 7)`."""
+        step, reset = self.step_and_reset(theta, dt)
+        powers = [reset, step]
+        for _ in range(longest - 1):
+            powers.append(powers[-1] @ step)
+        return torch.stack(powers, dim=1)
+
+    def pattern(self) -> list[tuple[int, int]]:
+        """The entries of the maps that can differ from 0 and drive a state, as (row, column)."""
+        return [(row, column) for row, inputs in self._dependencies().items() for column in (row, *inputs)]
+
     def initial_state(self, theta: Tensor) -> list[Tensor]:
         """State before the first step, one :math:`(B,)` for each of A1, A2, V, TS, TV."""
         a_1, a_2 = self.simulator.init_AScurrents
@@ -131,11 +143,7 @@ class GLIFTwin:
             dt: Step, ms.
             segments: Where the windows and spikes lie.
         """
-        step, reset = self.step_and_reset(theta, dt)
-        powers = [reset, step]
-        for _ in range(segments.longest - 1):
-            powers.append(powers[-1] @ step)
-        maps = torch.stack(powers, dim=1)
+        maps = self.maps(theta, dt, segments.longest)
         pad, kind = segments.kind == PAD, segments.kind.clamp(min=0)
         current = stimulus.gather(1, segments.window)
         initial = self.initial_state(theta)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import pad
 
 from neuroinf.datasets import HeldOutWaveforms, Observation, Simulation, SimulationDataModule, generate
 from neuroinf.datasets.datamodule import EpochShuffle, Views
@@ -41,7 +42,8 @@ def epoch_of(data: SimulationDataModule, epoch: int) -> tuple[torch.Tensor, torc
     loader = data.train_dataloader()
     loader.sampler.set_epoch(epoch)
     batches = list(loader)
-    return torch.cat([x for x, _ in batches]), torch.cat([z for _, z in batches])
+    padded = [pad(x, (0, 200 - x.shape[-1]), value=torch.nan) for x, _ in batches]
+    return torch.cat(padded), torch.cat([z for _, z in batches])
 
 
 @pytest.mark.parametrize("workers", [0, 2])

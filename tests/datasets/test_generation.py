@@ -142,7 +142,7 @@ def _killed_after(simulation: Simulation, path: Path, seconds: float) -> bool:
     return process.exitcode == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [3, 20])
 def test_killed_at_random_moments_it_becomes_the_same_file(simulation: Make, tmp_path: Path, kills: int) -> None:
     s = simulation(delay=1e-3, n=100 * kills)
     whole = generate(s, tmp_path / "whole.h5", workers=1)
@@ -279,7 +279,10 @@ def test_one_run_at_a_time(simulation: Make, tmp_path: Path, monkeypatch: pytest
 # -- what may be wrong -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("fail", "message"), [("raise", "the membrane tore"), ("exit", "without an answer")])
+@pytest.mark.parametrize(
+    ("fail", "message"),
+    [("raise", "the membrane tore"), pytest.param("exit", "without an answer", marks=pytest.mark.slow)],
+)
 def test_failures_in_processes_are_told(
     simulation: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fail: str, message: str
 ) -> None:

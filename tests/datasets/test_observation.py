@@ -62,24 +62,33 @@ def test_noise_has_the_stated_sd() -> None:
 
 
 def test_views_are_reproducible_and_leave_the_row_alone() -> None:
-    observation = Observation(
-        noise={"voltage": [0.05, 2.0]}, missing={"stimulus": 0.5}, duration=[10.0, 50.0], duration_probability=0.7
-    )
+    observation = Observation(noise={"voltage": [0.05, 2.0]}, missing={"stimulus": 0.5})
     row = np.random.default_rng(0).normal(size=(3, 100)).astype(np.float32)
     before = row.copy()
-    views = [observation.corrupt(row, np.random.default_rng(seed)) for seed in range(60)]
+    views = [observation.view(row, 30, np.random.default_rng(seed)) for seed in range(60)]
     np.testing.assert_array_equal(row, before)
-    np.testing.assert_array_equal(views[7], observation.corrupt(row, np.random.default_rng(7)))
-    lengths = {int(np.isfinite(view[0]).sum()) for view in views}
-    assert min(lengths) >= 10 and 100 in lengths and len(lengths) > 10
-    for view in views:  # a stretch is contiguous, at the front
-        seen = np.isfinite(view[1])
-        assert seen[: seen.sum()].all()
+    np.testing.assert_array_equal(views[7], observation.view(row, 30, np.random.default_rng(7)))
+    starts = set()
+    for view in views:  # each is a contiguous stretch of the row
+        matches = [s for s in range(71) if np.array_equal(view[1], row[1, s : s + 30])]
+        assert len(matches) == 1
+        starts.add(matches[0])
+    assert len(starts) > 20
+
+
+def test_lengths_cover_the_durations() -> None:
+    observation = Observation(duration=[10.0, 50.0], duration_probability=0.7)
+    lengths = [observation.length(100, np.random.default_rng(seed)) for seed in range(200)]
+    short = [length for length in lengths if length < 100]
+    assert min(short) >= 10 and max(short) <= 50 and len(set(short)) > 20
+    # 140 expected of 200 with sd 6.5: 4 standard deviations either side, false-alarm rate 6e-5
+    assert 114 <= len(short) <= 166
+    assert Observation().length(100, np.random.default_rng(0)) == 100
 
 
 def test_never_everything_missing() -> None:
     observation = Observation(channels=("voltage", "stimulus"), missing={"voltage": 1.0, "stimulus": 1.0})
-    view = observation.corrupt(np.zeros((2, 10), np.float32), np.random.default_rng(0))
+    view = observation.view(np.zeros((2, 10), np.float32), 10, np.random.default_rng(0))
     assert np.isfinite(view).any()
 
 

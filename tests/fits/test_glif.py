@@ -21,7 +21,7 @@ TRUE = {"C": 90.0, "R_input": 0.2, "El": -72.0, "th_inf": 22.0, "asc_amp_1": -15
 def sweep(
     simulator: GLIF, theta: dict[str, float], dt: float, factor: int = 1
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Two seconds of noise, weak in the first, strong in the second, observed at every factor-th step: x (3, T) and spikes."""
+    """Two seconds of noise, weak in the first, strong in the second, seen at every factor-th step: x (3, T), spikes."""
     steps = round(2000 / dt / factor)
     slow = np.repeat(np.random.default_rng(0).standard_normal(200), steps // 200)
     current = np.where(np.arange(steps) < steps // 2, 40.0, 160.0) + 40 * slow

@@ -8,7 +8,9 @@ from scipy import integrate
 from torch import nn
 
 from neuroinf.networks.densities import Gaussian, Point
+from neuroinf.priors import Parameter, Prior
 
+BOX = Prior({name: Parameter("1", 0.0, 1.0) for name in "abc"})
 DENSITIES = [
     lambda f, p: Point(f, p, [16]),
     lambda f, p: Gaussian(f, p, [16], "diagonal"),
@@ -36,7 +38,7 @@ def test_every_weight_gets_a_gradient(make) -> None:  # noqa: ANN001
 def test_training_starts_at_the_prior(make) -> None:  # noqa: ANN001
     density, z = make(5, 3), torch.randn(32, 3)
     torch.testing.assert_close(density.loss(torch.randn(32, 5), z), density.floor(z))
-    torch.testing.assert_close(density.unit_mean(torch.randn(4, 5)), torch.full((4, 3), 0.5))
+    torch.testing.assert_close(density.unit_mean(torch.randn(4, 5), BOX).float(), torch.full((4, 3), 0.5))
 
 
 @pytest.mark.parametrize("make", DENSITIES[1:])
@@ -57,7 +59,7 @@ def test_unit_mean_agrees_with_samples(make) -> None:  # noqa: ANN001
     density, features = _perturbed(make, 4, 3), torch.randn(3, 4)
     with torch.no_grad():
         u = torch.special.ndtr(density.posterior(features).sample(torch.Size([20_000])))
-        error = (u.mean(0) - density.unit_mean(features)).abs() / (u.std(0) / math.sqrt(20_000))
+        error = (u.mean(0) - density.unit_mean(features, BOX)).abs() / (u.std(0) / math.sqrt(20_000))
     assert (error < 4.4).all()
 
 
@@ -82,3 +84,18 @@ def test_full_covariance_is_the_stated_one() -> None:
             + 3 * math.log(2 * math.pi)
         )
         torch.testing.assert_close(density.loss(features, z).double(), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("make", DENSITIES[1:])
+def test_pooling_sweeps_is_the_product(make) -> None:  # noqa: ANN001
+    """Of two sweeps in 1-D: log densities add up, less the prior's, up to a constant; one sweep is itself."""
+    density, features = _perturbed(make, 4, 1), torch.randn(2, 4)
+    with torch.no_grad():
+        density.network[-1].bias[1] = -1.0  # precise enough that each says more than the prior
+        z = torch.linspace(-3, 3, 61)[:, None]
+        both = density.pooled(features).log_prob(z.double()[:, None])[:, 0]
+        each = sum(density.posterior(features[i : i + 1]).log_prob(z[:, None])[:, 0].double() for i in range(2))
+        difference = both - (each + 0.5 * z[:, 0].double().square())
+        torch.testing.assert_close(difference, difference.mean().expand_as(difference), atol=1e-3, rtol=0)
+        alone = density.pooled(features[:1])
+        torch.testing.assert_close(alone.mean.float(), density.posterior(features[:1]).mean, atol=1e-4, rtol=1e-3)

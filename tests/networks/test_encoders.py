@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from neuroinf.errors import InputError
-from neuroinf.networks.encoders import BiLSTM, ConvBiLSTM, Encoder
+from neuroinf.networks.encoders import BiLSTM, ConvBiLSTM, Encoder, Recurrence
 from neuroinf.networks.filters import exponential_filters, last_event, restart
 from neuroinf.networks.pooling import SweepPooling
 from neuroinf.networks.response import ResponseStatistics, Standardise, regress
@@ -133,14 +133,30 @@ def test_save_and_load_agree(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_scale_shows_in_the_scale_features_alone(name: str) -> None:
-    """Powers of two, whose product is exact: rounding would be magnified by the least determined coefficients."""
-    _, encoder = made(name)
+def test_scale_does_not_show_in_the_states(name: str) -> None:
+    """Powers of two, whose product is exact: amplitudes reach the network by the scale features alone."""
+    module, encoder = made(name)
+    states = int(module.core.features)  # type: ignore[union-attr, arg-type]
     x = recordings()
     with torch.no_grad():
-        before = encoder(x)[:, 3 * C :]
-        after = encoder(x * torch.tensor([2.0, 1.0, 4.0])[:, None])[:, 3 * C :]
+        before = encoder(x)[:, -states:]
+        after = encoder(x * torch.tensor([2.0, 1.0, 4.0])[:, None])[:, -states:]
     torch.testing.assert_close(before, after, rtol=1e-5, atol=1e-5)
+
+
+def test_recurrence_equals_the_bidirectional_lstm_of_torch() -> None:
+    ours, theirs = Recurrence(3, 4, 2), nn.LSTM(3, 4, 2, batch_first=True, bidirectional=True)
+    with torch.no_grad():
+        for layer in range(2):
+            for part, suffix in ((ours.onward[layer], ""), (ours.homeward[layer], "_reverse")):
+                for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+                    getattr(part, f"{kind}_l0").copy_(getattr(theirs, f"{kind}_l{layer}{suffix}"))
+        x = torch.randn(2, 3, 20, generator=torch.Generator().manual_seed(0))
+        features = ours(x, torch.tensor([20, 11]))
+        for row, length in enumerate((20, 11)):
+            states, (last, _) = theirs(x[row : row + 1, :, :length].transpose(1, 2))
+            torch.testing.assert_close(features[row, :8], states[0].mean(0))
+            torch.testing.assert_close(features[row, 16:], last[-2:, 0].flatten())
 
 
 def test_filters_equal_their_recursion() -> None:
@@ -153,8 +169,8 @@ def test_filters_equal_their_recursion() -> None:
     y, y_restarted = torch.zeros(2, 3, 2, dtype=x.dtype), torch.zeros(2, 3, 2, dtype=x.dtype)
     decay = torch.zeros(2, 2, dtype=x.dtype)
     for t in range(137):
-        y = y * torch.exp(-1 / tau) + x[:, :, None, t] / tau
-        y_restarted = y_restarted * torch.exp(-1 / tau) + x[:, :, None, t] / tau
+        y = y * torch.exp(-1 / tau) + x[:, :, None, t] * -torch.expm1(-1 / tau)
+        y_restarted = y_restarted * torch.exp(-1 / tau) + x[:, :, None, t] * -torch.expm1(-1 / tau)
         y_restarted[events[:, t]] = 0
         decay = decay * torch.exp(-1 / tau)
         decay[events[:, t]] = 1
@@ -176,20 +192,36 @@ def test_regression_equals_lstsq_on_augmented_rows() -> None:
     np.testing.assert_allclose(unexplained, np.log(np.mean((y - x @ expected) ** 2)), rtol=1e-5)
 
 
-def test_statistics_find_the_linear_system() -> None:
-    """Noise-free leaky integration at one of the filters' time constants is explained but for rounding and the ridge."""
+@pytest.mark.parametrize("tau", [5.0, 16.0, 70.0])
+def test_statistics_find_the_linear_system(tau: float) -> None:
+    r"""Leaky integration y_t = a y_{t-1} + (1 - a) i_t is an exact combination of F_k y and F_k i, for each k.
+
+    With q the shift by a sample and r = exp(-1/tau_k), F_k is (1 - r) / (1 - r q). Then y = f F_k y + b F_k i means
+    (1 - f (1 - r) - r q) y = b (1 - r) i; matching powers of q gives f = (1 - r / a) / (1 - r) and
+    b = (1 / a - 1) r / (1 - r).
+    """
     rng = np.random.default_rng(1)
     i = torch.from_numpy(rng.standard_normal((3, 1, 1000)).astype(np.float32))
-    y = exponential_filters(i, torch.tensor([16.0]))[:, :, 0] * torch.tensor([1.0, 3.0, -7.0])[:, None, None] - 65
-    x = torch.cat([y, torch.zeros_like(y), i], 1)
-    taus, memories = [4.0, 16.0, 60.0], [30.0]
-    statistics = ResponseStatistics([0], [1], [2], taus, memories)
-    scaled = scale(x, ["response", "events", "input"])
-    index = 1 + 3 + 3 + 1  # constant, decays since event and since start, then the input's filter at 16
-    coefficient = statistics(scaled)[:, index]
-    rms = x[:, 2].square().mean(1).sqrt()
-    expected = torch.tensor([1.0, 3.0, -7.0]) * rms / y[:, 0].std(1, correction=0)
-    torch.testing.assert_close(coefficient, expected, rtol=0.02, atol=0)
+    gains = torch.tensor([1.0, 3.0, -7.0])
+    y = exponential_filters(i, torch.tensor([tau]))[:, :, 0] * gains[:, None, None]
+    offset = y.mean(2)[:, 0]
+    y = y - y.mean(2, keepdim=True)
+    x = torch.cat([y - 65, torch.zeros_like(y), i], 1)
+    filters = [8.0, 30.0]
+    statistics = ResponseStatistics([0], [1], [2], filters, [30.0], ridges=[1e-8])
+    features = statistics(scale(x, ["response", "events", "input"]))
+    coefficients = features[:, 10:22].reshape(3, 2, 6)
+    a, r = np.exp(-1 / tau), torch.exp(-1 / torch.tensor(filters))
+    own = ((1 - r / a) / (1 - r)).expand(3, 2)
+    to_scale = x[:, 2].square().mean(1).sqrt() / y[:, 0].square().mean(1).sqrt()
+    drive = (gains * to_scale)[:, None] * (1 / a - 1) * r / (1 - r)
+    # columns: constant, decays since event and since start, F_k y, F_k i, F_k s
+    torch.testing.assert_close(coefficients[:, :, 3], own, rtol=2e-3, atol=2e-3)
+    torch.testing.assert_close(coefficients[:, :, 4], drive, rtol=2e-3, atol=2e-3)
+    # in the recording's units, per filter: level at rest, log rate, log slope, log gain
+    rest, gain = features[:, 24:26], features[:, 30:32]
+    torch.testing.assert_close(rest, (-65 - offset)[:, None].expand(3, 2), rtol=0, atol=5e-3)
+    torch.testing.assert_close(gain, gains.abs().log()[:, None].expand(3, 2), rtol=0, atol=5e-3)
 
 
 def test_standardised_features_have_unit_moments_and_do_not_mix_rows() -> None:
@@ -204,6 +236,7 @@ def test_standardised_features_have_unit_moments_and_do_not_mix_rows() -> None:
     error = (1 / n + 1 / 32_000) ** 0.5
     assert (out.mean(0).abs() < 5 * error).all()
     assert ((out.var(0) - 1).abs() < 5 * 2**0.5 * error + 1e-3).all()
+    torch.testing.assert_close(module(torch.full((1, 2), torch.nan)), torch.zeros(1, 2))
     torch.testing.assert_close(module(torch.ones(1, 2)), module(torch.tensor([[1.0, 1.0], [9.0, 9.0]]))[:1])
 
 
