@@ -23,6 +23,11 @@ def run(command: Command, arguments: Sequence[str]) -> NoReturn:
         sys.exit(2)
     except BrokenPipeError:
         sys.exit(0)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"error: {error.filename}: expected to read or write it, found: {error.strerror}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt as interruption:
         print(str(interruption) or "interrupted: the same command continues where it stopped", file=sys.stderr)
         sys.exit(130)

@@ -116,7 +116,12 @@ def train(arguments: Sequence[str]) -> Path:
             run=False,
             save_config_callback=None,
             seed_everything_default=0,
-            trainer_defaults={"num_sanity_val_steps": 0, "enable_model_summary": False, "log_every_n_steps": 20},
+            trainer_defaults={
+                "num_sanity_val_steps": 0,
+                "enable_model_summary": False,
+                "log_every_n_steps": 20,
+                "use_distributed_sampler": False,  # the data module's own sampler shares rows among processes
+            },
             parser_kwargs={"exit_on_error": False},
         )
     except (InputError, SystemExit):

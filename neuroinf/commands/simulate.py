@@ -11,6 +11,7 @@ from jsonargparse import ArgumentParser
 from neuroinf.configuration import one_line
 from neuroinf.datasets.datamodule import SimulationDataModule
 from neuroinf.datasets.generation import generate
+from neuroinf.destinations import check_file
 from neuroinf.errors import InputError
 
 
@@ -24,7 +25,9 @@ def simulate(arguments: Sequence[str]) -> None:
         InputError: on a bad configuration, or if the file there was made by another one.
     """
     data, output = read_data(arguments)
-    path = generate(data.simulation, Path(output or data.path), workers=data.simulation_workers)
+    target = Path(output or data.path)
+    check_file(target, "--output" if output else "data.path") if not target.exists() else None
+    path = generate(data.simulation, target, workers=data.simulation_workers)
     print(f"dataset: {path}")
 
 
@@ -46,8 +49,6 @@ def read_data(arguments: Sequence[str]) -> tuple[SimulationDataModule, str | Non
     try:
         config = parser.parse_args(list(arguments))
         built = parser.instantiate_classes(config)
-    except InputError:
-        raise
     except Exception as error:  # jsonargparse raises many types for a bad configuration
-        raise one_line(error) from error
+        raise one_line(error, arguments, {"data": SimulationDataModule}) from error
     return built.data, config.output

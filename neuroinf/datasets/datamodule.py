@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
 from neuroinf.datasets.generation import Simulation, generate
-from neuroinf.datasets.observation import Observation
+from neuroinf.datasets.observation import Observation, decimate, hold_or_average
 from neuroinf.datasets.schema import Dataset
 from neuroinf.datasets.splits import Partition, RandomRows, Split
 from neuroinf.errors import InputError
@@ -22,6 +22,8 @@ from neuroinf.stimuli import Stimulus
 
 Batch = tuple[Tensor, Tensor]
 Draw = tuple[int, int]
+# rows on which a split is tried before anything is simulated
+REHEARSED = 1000
 
 
 class EpochShuffle(Sampler[Draw]):
@@ -29,24 +31,37 @@ class EpochShuffle(Sampler[Draw]):
 
     The epoch goes with the row to the reader, which draws that view's noise from it: a resumed run sees what the
     uninterrupted one would have seen, whatever the number of workers.
+
+    Args:
+        rows: The rows of an epoch.
+        seed: Of the order.
+        shuffle: False: always in order, and as in epoch 0.
+        process: Which of the training processes this is.
+        processes: How many there are; each takes its share of every epoch.
     """
 
-    def __init__(self, rows: NDArray[np.int64], seed: int, shuffle: bool) -> None:
+    def __init__(
+        self, rows: NDArray[np.int64], seed: int, shuffle: bool, process: int = 0, processes: int = 1
+    ) -> None:
         self.rows, self.seed, self.shuffle, self.epoch = rows, seed, shuffle, 0
+        self.process, self.processes = process, processes
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning at the start of each epoch."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return -(-len(self.rows) // self.processes)
 
     def __iter__(self) -> Iterator[Draw]:
-        if not self.shuffle:
-            return iter([(0, int(row)) for row in self.rows])
-        stream = np.random.SeedSequence(self.seed, spawn_key=(2, self.epoch))
-        order = np.random.Generator(np.random.Philox(stream)).permutation(self.rows)
-        return iter([(self.epoch, int(row)) for row in order])
+        epoch, order = 0, self.rows
+        if self.shuffle:
+            epoch = self.epoch
+            stream = np.random.SeedSequence(self.seed, spawn_key=(2, epoch))
+            order = np.random.Generator(np.random.Philox(stream)).permutation(order)
+        # every training process takes its share; the last ones begin again, so that all shares are of one size
+        share = np.resize(order, len(self) * self.processes)[self.process :: self.processes]
+        return iter([(epoch, int(row)) for row in share])
 
 
 class Views(TorchDataset[Batch]):
@@ -142,11 +157,38 @@ class SimulationDataModule(L.LightningDataModule):
         self.memory_limit, self.seed = memory_limit, seed
         self.partition: Partition | None = None
         self._views: Views | None = None
+        self._check()
 
     @property
     def prior(self) -> Prior:
         """The prior that the parameters are drawn from."""
         return self.simulation.prior
+
+    def _check(self) -> None:
+        """Refuse now what would otherwise show only once everything has been simulated."""
+        for name, least in (("test_rows", 1), ("batch_size", 1), ("workers", 0), ("simulation_workers", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise InputError(f"data.{name} must be at least {least}, found {getattr(self, name)}")
+        simulation, seen = self.simulation, self.observation
+        recorded = [channel for channel in seen.channels if channel not in ("spikes", "stimulus")]
+        unknown = [channel for channel in recorded if channel not in simulation.simulator.channels]
+        if unknown:
+            raise InputError(
+                f"observation.channels: found {unknown}, expected any of the simulator's "
+                f"{list(simulation.simulator.channels)}, spikes and stimulus"
+            )
+        for stimulus in (simulation.stimulus, self.test_simulation().stimulus):
+            if "stimulus" in seen.channels:
+                hold_or_average(np.empty((1, 0)), stimulus.dt, seen.dt, 0)
+                if stimulus.inputs != seen.inputs:
+                    raise InputError(f"observation.inputs is {seen.inputs}, the stimulus has {stimulus.inputs} input(s)")
+            if stimulus.duration < seen.dt:
+                raise InputError(f"observation.dt is {seen.dt:g} ms, longer than the stimulus of {stimulus.duration:g} ms")
+        for channel in recorded:
+            decimate(np.empty((1, 0)), simulation.record_dt, seen.dt, channel)
+        few = self.prior.sample(min(simulation.n, REHEARSED), np.random.default_rng(0))
+        bank = np.arange(len(few)) % (1 if simulation.stimulus.frozen else simulation.waveforms)
+        self.split.partition(self.prior.names, few, bank, self.seed)
 
     def test_simulation(self) -> Simulation:
         """What evaluation tests on: new neurons, under the test stimulus if there is one."""
@@ -177,10 +219,12 @@ class SimulationDataModule(L.LightningDataModule):
     def _loader(self, rows: NDArray[np.int64], shuffle: bool) -> DataLoader[Batch]:
         if self._views is None:
             raise InputError("the data module has not been set up: call setup('fit') first")
+        training = self.trainer
+        process, processes = (0, 1) if training is None else (training.global_rank, training.world_size)
         return DataLoader(
             self._views,
             batch_size=self.batch_size,
-            sampler=EpochShuffle(rows, self.seed, shuffle),
+            sampler=EpochShuffle(rows, self.seed, shuffle, process, processes),
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
             collate_fn=_as_it_is,

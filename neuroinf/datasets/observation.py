@@ -50,7 +50,7 @@ class Observation:
     def __post_init__(self) -> None:
         if not self.channels or len(set(self.channels)) != len(self.channels):
             raise InputError(f"observation.channels must name each channel once, found {list(self.channels)}")
-        if not self.dt > 0:
+        if not (np.isfinite(self.dt) and self.dt > 0):
             raise InputError(f"observation.dt must be positive (ms), found {self.dt}")
         for where, mapping in (("noise", self.noise), ("missing", self.missing)):
             unknown = set(mapping) - set(self.channels)
@@ -72,7 +72,7 @@ class Observation:
             raise InputError(f"observation.duration must be [shortest, longest] in ms, found {self.duration}")
         if not 0 <= self.duration_probability <= 1:
             raise InputError(f"observation.duration_probability must be a probability, found {self.duration_probability}")
-        if self.spike_cut < 0:
+        if not (np.isfinite(self.spike_cut) and self.spike_cut >= 0):
             raise InputError(f"observation.spike_cut must not be negative (ms), found {self.spike_cut}")
 
     @property

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from neuroinf import __version__
 from neuroinf.evaluation import figures
 from neuroinf.evaluation.comparison import Comparison, Condition, Method, NearestNeighbour, cost, run
+from neuroinf.evaluation.estimates import Estimates
 from neuroinf.evaluation.held_out import HeldOut, held_out, training_rows
 from neuroinf.evaluation.identifiability import combine_effects, effects_by_simulation, identifiability
 from neuroinf.evaluation.methods import Amortized, Fitted
-from neuroinf.evaluation.metrics import write_metrics
+from neuroinf.evaluation.metrics import method_metrics, write_metrics
 from neuroinf.evaluation.predictive import Responses, compare, simulate, summarise
 from neuroinf.evaluation.report import Report, terminal_report, write_report
 from neuroinf.evaluation.study import study_losses
@@ -27,6 +28,8 @@ FloatArray = NDArray[np.float64]
 # noise levels of the comparison, in the noisy channel's unit; the first is the one that metrics.json reports
 NOISE = (0.5, 0.0, 0.1, 2.0)
 EFFECT_ROWS = 32
+# what metrics.json always names, in its order
+METHODS = ("prior_mean", "nearest_neighbour", "amortized", "amortized_refined", "per_neuron_fit")
 
 
 def evaluate(
@@ -136,9 +139,12 @@ def _conditions(test: HeldOut, noise: Sequence[float]) -> list[Condition]:
 def _document(path: Path, test: HeldOut, comparison: Comparison, checkpoint: Path) -> dict[str, Any]:
     condition = comparison.conditions[0]
     simulator = type(test.simulation.simulator)
-    answers = comparison.metrics(condition)
-    answers.setdefault("amortized_refined", None)
-    answers.setdefault("per_neuron_fit", None)
+    silent = np.full(comparison.truth.shape, np.nan)
+    answers = {
+        # a method that this model family does not have, or that could not answer, gives null for each number
+        name: entry or method_metrics(Estimates(name, silent), comparison.truth, comparison.prior)
+        for name, entry in {**dict.fromkeys(METHODS), **comparison.metrics(condition)}.items()
+    }
     return {
         "checkpoint": str(checkpoint),
         "dataset": str(test.file.path),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any, Literal, cast
@@ -13,6 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
 from neuroinf.datasets.observation import Observation
+from neuroinf.errors import InputError
 from neuroinf.networks.densities import Density
 from neuroinf.networks.encoders import Encoder
 from neuroinf.priors import Prior
@@ -47,6 +49,10 @@ class AmortizedInference(L.LightningModule):
         schedule: Literal["one_cycle", "constant"] = "one_cycle",
     ) -> None:
         super().__init__()
+        if not (math.isfinite(lr) and lr > 0):
+            raise InputError(f"model.lr must be a positive number, found {lr}")
+        if not (math.isfinite(weight_decay) and weight_decay >= 0):
+            raise InputError(f"model.weight_decay must not be negative, found {weight_decay}")
         self.prior, self.observation = prior, observation
         self.encoder = cast(Encoder, encoder(observation.width))
         self.density = cast(Density, density(self.encoder.features, len(prior.names)))
@@ -80,11 +86,13 @@ class AmortizedInference(L.LightningModule):
         decayed = [p for p in self.parameters() if p.ndim > 1]
         others = [p for p in self.parameters() if p.ndim <= 1]
         groups = [{"params": decayed, "weight_decay": self.weight_decay}, {"params": others, "weight_decay": 0.0}]
-        optimizer: Optimizer = torch.optim.AdamW(groups, lr=self.lr)
+        # gradients of a likelihood change scale within a few hundred steps: a second moment of 0.999 lags behind
+        optimizer: Optimizer = torch.optim.AdamW(groups, lr=self.lr, betas=(0.9, 0.99))
         if self.schedule == "constant":
             return optimizer
-        steps = int(self.trainer.estimated_stepping_batches)
-        cycle: LRScheduler = OneCycleLR(optimizer, self.lr, total_steps=max(steps, 2), pct_start=0.1)
+        steps = max(int(self.trainer.estimated_stepping_batches), 4)
+        # a tenth of the training, but two steps at least: torch divides by the number of rising steps less one
+        cycle: LRScheduler = OneCycleLR(optimizer, self.lr, total_steps=steps, pct_start=max(0.1, 2 / steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
 
     def on_fit_start(self) -> None:
