@@ -239,7 +239,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="JSON file to write")
     arguments = parser.parse_args()
 
-    numba.set_num_threads(1)
+    numba.config.NUMBA_NUM_THREADS = 1
     _, theta = GLIF.from_allen(CONFIG)
     theta = np.repeat(theta, arguments.neurons, axis=0)
     dt = 1e3 * CONFIG["dt"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -40,7 +41,9 @@ def train_command() -> NoReturn:
     def command(arguments: Sequence[str]) -> None:
         from neuroinf.training import train
 
-        print(f"checkpoint: {train(arguments)}")
+        checkpoint = train(arguments)
+        if os.environ.get("LOCAL_RANK", "0") == "0":  # one process of several speaks
+            print(f"checkpoint: {checkpoint}")
 
     run(command, sys.argv[1:])
 
@@ -103,8 +106,8 @@ def main() -> NoReturn:
         sys.exit(0)
     if arguments[0] not in COMMANDS:
         print(
-            f"error: no command {arguments[0]!r}: expected one of {', '.join(COMMANDS)}; see neuroinf --help", file=sys.stderr
+            f"error: no command {arguments[0]!r}: expected one of {', '.join(COMMANDS)}; see neuroinf --help",
+            file=sys.stderr,
         )
         sys.exit(2)
     run(COMMANDS[arguments[0]][0], arguments[1:])
-

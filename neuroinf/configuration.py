@@ -21,7 +21,14 @@ _REWRITTEN = (
     (r"Unable to load config (['\"]?)(.+?)\1(?: -|:) (?:Parser key \"config\": )?", r"\2: "),
     (r"Parser key \"([^\"]*)\": ", r"\1: "),
     (r"Problem with given class_path '[^']*': ", ""),
-    (r"Type collections\.abc\.Callable\[.*?\] expects a function or a callable class: (.*?)\.? Got value: .*", r"\1"),
+    (r"Type collections\.abc\.Callable\[.*?\] expects a function or a callable class: ", ""),
+    (r"\.? Got value: Namespace\(.*", ""),
+    (r"Problems parsing config: ", "expected YAML, found this "),
+    (r" in \"<unicode string>\",", " in"),
+    (r"^'utf-8' codec can't decode", "expected YAML, found bytes that are no text: cannot decode"),
+    (r"Unexpected config:$", "expected sections such as data and model, found an empty file"),
+    (r"Unexpected config: ", "expected sections such as data and model, found "),
+    (r"(?:config: )?File does not exist: '(.*?)'", r"expected a configuration, found no file at \1"),
     (
         r"Does not validate against any of the Union subtypes Subtypes: \[(.*?)\] Errors: .*? Given value: (.*)",
         r"expected one of \1, found \2",
@@ -84,12 +91,18 @@ def _shortened(text: str, groups: Mapping[str, Any]) -> str:
     if group:
         path = [group[1], *group[2].split(".")]
         return f"{'.'.join(path)}: unknown key; {_known(_type_at(path[:-1], groups), path[-1])}"
+    flag = re.match(r"unrecognized arguments: --(\w+)\.([\w.]+)", text)
+    if flag:
+        path = [flag[1], *flag[2].split(".")]
+        return f"--{'.'.join(path)}: unknown key; {_known(_type_at(path[:-1], groups), path[-1])}"
     owners = re.findall(r"given class_path '([\w.]+)'|class_path='([\w.]+)'", text)
     unknown = re.search(r"(?:Option|Key|nested key) ['\"]([\w.-]+)['\"] is not (?:accepted|expected)", text)
     if unknown:
         name = unknown[1]
-        owner = _class("".join(owners[-1])) if owners else None
-        text = text[: unknown.end()].replace(unknown[0], f"unknown key {name!r}; {_known(owner, name)}")
+        known = (
+            _known(_class("".join(owners[-1])), name) if owners else f"expected sections such as {', '.join(groups)}"
+        )
+        text = text[: unknown.end()].replace(unknown[0], f"unknown key {name!r}; {known}")
     for pattern, replacement in _REWRITTEN:
         text = re.sub(pattern, replacement, text)
     return text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from neuroinf.checkpoints import read_checkpoint
 from neuroinf.construction import build
 from neuroinf.datasets.observation import Observation
 from neuroinf.errors import InputError
@@ -83,19 +83,26 @@ class Estimator:
         sweeps = [recording] if isinstance(recording, Recording) else list(recording)
         if not sweeps:
             raise InputError("infer needs at least one sweep, found an empty list")
-        posterior = self.posterior(self.observe(sweeps))
-        posterior.warnings.extend(dict.fromkeys(doubt for sweep in sweeps for doubt in concerns(sweep)))
+        seen = [self._seen(sweep) for sweep in sweeps]
+        posterior = self.posterior(self._pieces(seen))
+        remarks = list(dict.fromkeys(remark for sweep in seen for remark in concerns(sweep)))
+        posterior.warnings.extend(remarks[:1])
+        if len(remarks) > 1:
+            posterior.warnings.append(f"{len(remarks) - 1} more such remarks on other sweeps")
         return posterior
 
     def observe(self, sweeps: Sequence[Recording]) -> NDArray[np.float32]:
-        """The network's input (S, C, T) for the sweeps of one neuron, each cut into pieces no longer than a training row.
+        """The network's input (S, C, T) for the sweeps of one neuron, cut into pieces no longer than a training row.
 
         Spikes are detected and cut from the voltage, and voltage and current brought to the training step, exactly
         as they were in training.
         """
+        return self._pieces([self._seen(sweep) for sweep in sweeps])
+
+    def _pieces(self, seen: Sequence[Recording]) -> NDArray[np.float32]:
         pieces: list[NDArray[np.float32]] = []
-        for sweep in sweeps:
-            x = self._observe_one(sweep)
+        for sweep in seen:
+            x = self._assemble(sweep)
             longest = self._longest(x.shape[-1])
             count = -(-x.shape[-1] // longest)
             length = -(-x.shape[-1] // count)
@@ -111,10 +118,13 @@ class Estimator:
         duration = self.provenance.get("duration")
         return steps if duration is None else min(steps, round(float(duration) / self.observation.dt))
 
-    def _observe_one(self, sweep: Recording) -> NDArray[np.float32]:
+    def _seen(self, sweep: Recording) -> Recording:
         seen = observe(sweep, self.observation.dt, self.observation.spike_cut, self.provenance.get("dt"))
         if seen.voltage is None and seen.stimulus is None:
             raise InputError(f"recording {sweep.name!r} has neither voltage nor stimulus: nothing to infer from")
+        return seen
+
+    def _assemble(self, seen: Recording) -> NDArray[np.float32]:
         return self.observation.assemble(
             1,
             seen.samples * self.observation.dt,
@@ -127,13 +137,15 @@ class Estimator:
     def posterior(self, sweeps: FloatArray) -> Posterior:
         """Posterior of one neuron from its sweeps (S, C, T).
 
-        An encoder of sets takes them all at once. With any other, each sweep has its own posterior, and their product is
-        taken as that of independent sweeps.
+        An encoder of sets takes them all at once. With any other, each sweep has its own posterior, and they are put
+        together as far as they agree (see `networks.agreement`).
         """
         x = np.asarray(sweeps)
         features = self.features(x[None] if isinstance(self.encoder, SweepPooling) else x)
         warnings = [] if self.novelty is None else self.novelty.warnings(features)
-        return Posterior(self.prior, self.density, features, warnings)
+        posterior = Posterior(self.prior, self.density, features, warnings)
+        warnings.extend(posterior.doubts())
+        return posterior
 
 
 def load(path: str | Path, trust: Sequence[str] = ()) -> Estimator:
@@ -147,35 +159,28 @@ def load(path: str | Path, trust: Sequence[str] = ()) -> Estimator:
         InputError: if it is no such checkpoint, or names a class of a package that is not trusted.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"no checkpoint at {path}: expected a file written by train.py")
+    checkpoint = read_checkpoint(path)
+    content = checkpoint["neuroinf"]
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise InputError(
-            f"{path} is not opened: it holds objects other than tensors and plain values, which could run code; "
-            f"expected a checkpoint written by train.py"
-        ) from error
-    except (RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as a checkpoint ({type(error).__name__}): it is damaged or no checkpoint") from error
-    content = checkpoint.get("neuroinf") if isinstance(checkpoint, dict) else None
-    if not isinstance(content, dict) or content.get("format") != 1:
-        raise InputError(f"{path} is a checkpoint of another program or version: expected one written by this train.py")
-    encoder = build(content["encoder"], nn.Module, trust)
-    density = build(content["density"], nn.Module, trust)
+        encoder, density = (build(content[part], nn.Module, trust) for part in ("encoder", "density"))
+        prior, observation = build(content["prior"], Prior, trust), build(content["observation"], Observation, trust)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     weights = checkpoint["state_dict"]
     for name, module in (("encoder", encoder), ("density", density)):
         part = {k.removeprefix(name + "."): v for k, v in weights.items() if k.startswith(name + ".")}
         try:
             module.load_state_dict(part)
         except RuntimeError as error:
-            raise InputError(f"{path}: the weights do not fit its own description of the {name}: the file is damaged") from error
+            raise InputError(
+                f"{path}: the weights do not fit its own description of the {name}: the file is damaged"
+            ) from error
         module.eval()
     novelty = content.get("novelty")
     return Estimator(
         path=path,
-        prior=build(content["prior"], Prior, trust),
-        observation=build(content["observation"], Observation, trust),
+        prior=prior,
+        observation=observation,
         encoder=cast(Encoder, encoder),
         density=cast(Density, density),
         novelty=None if novelty is None else Novelty(**novelty),

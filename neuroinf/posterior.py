@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,12 +15,19 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from neuroinf.errors import InputError
+from neuroinf.networks.agreement import Pooled
 from neuroinf.networks.densities import Density
 from neuroinf.priors import Prior
 
 FloatArray = NDArray[np.float64]
 # enough that a summary's Monte Carlo error is a hundredth of the posterior's own spread
 SUMMARY_SAMPLES = 10_000
+# pieces that scatter more than this many times what their posteriors allow contradict one another: less is within
+# what a trained network's own uncertainty is off by
+CONTRADICTION = 1.5
+SIGNIFICANCE = 1e-4
+# a 90 % interval wholly within this fraction of the prior's range next to one of its ends
+EDGE = 0.005
 
 
 @dataclass(frozen=True)
@@ -39,7 +47,7 @@ class Posterior:
     Args:
         prior: Names, units and bijection.
         density: The trained density.
-        features: The encoder's, one row (S, F) for each independent sweep of this neuron.
+        features: The encoder's, one row (S, F) for each independent piece of this neuron's recording.
         warnings: What speaks against believing it.
     """
 
@@ -51,9 +59,46 @@ class Posterior:
     @cached_property
     def distribution(self) -> Distribution | None:
         """Over the prior's unconstrained space; None for a point estimate."""
+        if self.pooled is not None:
+            return self.pooled.distribution
         with torch.inference_mode():
-            one = len(self.features) == 1
-            return self.density.posterior(self.features) if one else self.density.pooled(self.features)
+            return self.density.posterior(self.features) if len(self.features) == 1 else None
+
+    @cached_property
+    def pooled(self) -> Pooled | None:
+        """The pieces' posteriors put together, and how well they agree; None for a single one, or point estimates."""
+        with torch.inference_mode():
+            return self.density.pooled(self.features) if len(self.features) > 1 else None
+
+    @cached_property
+    def spread(self) -> dict[str, float] | None:
+        """Standard deviation between the estimates of the single pieces, by name; None for a single one."""
+        if len(self.features) < 2:
+            return None
+        with torch.inference_mode():
+            each = self.prior.from_unit(self.density.unit_mean(self.features, self.prior).clamp(0, 1)).numpy()
+        return dict(zip(self.prior.names, each.std(0, ddof=1).tolist(), strict=True))
+
+    def doubts(self) -> list[str]:
+        """What in this posterior itself speaks against it: pieces that contradict one another, ends of the prior."""
+        found: list[str] = []
+        pooled, spread = self.pooled, self.spread
+        if pooled is not None and spread is not None and pooled.scatter > CONTRADICTION and pooled.p < SIGNIFICANCE:
+            units = dict(zip(self.prior.names, self.prior.units, strict=True))
+            values = ", ".join(f"{name} {spread[name]:.3g} {units[name]}" for name in self.prior.names)
+            found.append(
+                f"the {len(self.features)} pieces of this recording contradict one another: they scatter "
+                f"{pooled.scatter:.1f} times as much as their posteriors allow, and the posterior was widened by as much; "
+                f"sd between pieces: {values}"
+            )
+        if self.distribution is not None:
+            at = self.prior.to_unit(np.array([[ends[k] for ends in self.interval(0.9).values()] for k in (0, 1)]))
+            ends = [
+                name for name, low, high in zip(self.prior.names, *at, strict=True) if high < EDGE or low > 1 - EDGE
+            ]
+            if ends:
+                found.append(f"{', '.join(ends)} at the end of the prior's range: the neuron may lie outside it")
+        return found
 
     def _require(self, what: str) -> Distribution:
         if self.distribution is None:
@@ -75,10 +120,14 @@ class Posterior:
         distribution = self._require("density")
         values = torch.as_tensor(np.asarray(theta, np.float64))
         if values.shape[-1] != len(self.prior.names):
-            raise InputError(f"expected parameters (..., {len(self.prior.names)}) {self.prior.names}, found {tuple(values.shape)}")
+            raise InputError(
+                f"expected parameters (..., {len(self.prior.names)}) {self.prior.names}, found {tuple(values.shape)}"
+            )
         flat = values.reshape(-1, values.shape[-1])
         z = self.prior.to_unconstrained(flat)
-        density = distribution.log_prob(z.to(distribution.mean.dtype)[:, None])[:, 0].double() + self.prior.log_abs_det(flat)
+        density = distribution.log_prob(z.to(distribution.mean.dtype)[:, None])[:, 0].double() + self.prior.log_abs_det(
+            flat
+        )
         density = torch.where(torch.isfinite(self.prior.log_prob(flat)), density, -torch.inf)
         return density.reshape(values.shape[:-1]).numpy()
 
@@ -91,7 +140,9 @@ class Posterior:
         """Posterior mean by name; for a point estimate, the point."""
         if self._summary is None:
             with torch.inference_mode():
-                point = self.prior.from_unit(self.density.unit_mean(self.features, self.prior).mean(0).clamp(0, 1)).numpy()
+                point = self.prior.from_unit(
+                    self.density.unit_mean(self.features, self.prior).mean(0).clamp(0, 1)
+                ).numpy()
         else:
             point = self._summary.mean(0)
         return dict(zip(self.prior.names, point.tolist(), strict=True))
@@ -123,15 +174,25 @@ class Posterior:
         intervals = {} if self.distribution is None else self.interval(0.9)
         return {
             "parameters": {
-                m.name: {"unit": m.unit, "mean": m.mean, "std": m.std, "interval_90": list(intervals.get(m.name, ())) or None}
+                m.name: {
+                    "unit": m.unit,
+                    "mean": m.mean,
+                    "std": m.std,
+                    "interval_90": list(intervals.get(m.name, ())) or None,
+                }
                 for m in marginals
             },
+            "pieces": len(self.features),
+            "std_between_pieces": self.spread,
+            "scatter": None if self.pooled is None or math.isnan(self.pooled.scatter) else self.pooled.scatter,
             "warnings": list(self.warnings),
         }
 
     def table(self, others: Sequence[tuple[str, dict[str, float]]] = ()) -> str:
         """Lines for a terminal: each parameter with its interval, and other estimates beside it."""
-        header = f"{'parameter':<18}{'mean':>12}{'std':>12}   {'90 % interval':<26}" + "".join(f"{n:>16}" for n, _ in others)
+        header = f"{'parameter':<18}{'mean':>12}{'std':>12}   {'90 % interval':<26}" + "".join(
+            f"{n:>16}" for n, _ in others
+        )
         lines = [header]
         intervals = {} if self.distribution is None else self.interval(0.9)
         for name in self.prior.names:

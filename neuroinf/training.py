@@ -13,19 +13,25 @@ from typing import Any
 
 import torch
 import wandb
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger, WandbLogger
+from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
+from neuroinf.checkpoints import read_checkpoint
 from neuroinf.configuration import one_line
 from neuroinf.datasets.datamodule import SimulationDataModule
 from neuroinf.datasets.schema import Dataset
+from neuroinf.destinations import check_file, check_folder
 from neuroinf.errors import InputError
 from neuroinf.models.amortized import AmortizedInference
 from neuroinf.models.novelty import Novelty
 from neuroinf.models.progress import TrainingProgress
 from neuroinf.specification import specify
+
+# what there is to monitor
+LOGGED = ("val/loss", "val/loss_prior", "train/loss")
 
 
 class TrainingCLI(LightningCLI):
@@ -54,6 +60,7 @@ class TrainingCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Name the run folder: the same configuration always has the same one."""
+        self._check()
         written = self.parser.dump(self.config, skip_none=False, skip_link_targets=True)
         kept = [line for line in written.splitlines() if not line.startswith(("output:", "config:"))]
         digest = hashlib.sha256("\n".join(kept).encode()).hexdigest()[:8]
@@ -61,16 +68,39 @@ class TrainingCLI(LightningCLI):
         self.written = written
         self.config.checkpoint.dirpath = str(self.folder)
 
+    def _check(self) -> None:
+        """Refuse now what Lightning would notice only in the middle of the training."""
+        for key in ("early_stopping", "checkpoint"):
+            monitor = self.config[key].monitor
+            if monitor is not None and monitor not in LOGGED:
+                raise InputError(f"{key}.monitor: expected one of {', '.join(LOGGED)}, found {monitor!r}")
+        epochs = self.config.trainer.max_epochs
+        if epochs is not None and epochs < 1:
+            raise InputError(f"trainer.max_epochs: expected at least 1, found {epochs}")
+        check_folder(Path(self.config.runs), "runs")
+        check_file(Path(self.config.data.path), "data.path")
+        if self.config.output:
+            check_file(Path(self.config.output), "output")
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Lightning's trainer with our loggers and progress bar, unless the configuration has its own."""
+        """Lightning's trainer with our progress bar, and without loggers, which would make folders: see `loggers`."""
         if self.config.trainer.logger is None:
-            kwargs["logger"] = [CSVLogger(str(self.folder), name="", version=""), *_wandb(self.config.name, self.folder)]
+            kwargs["logger"] = False
         shown = self.config.trainer.enable_progress_bar is not False
-        # Lightning's bar starts anew each epoch and cannot tell the time left
-        trainer = super().instantiate_trainer(enable_progress_bar=False, **kwargs)
+        try:
+            # Lightning's bar starts anew each epoch and cannot tell the time left
+            trainer = super().instantiate_trainer(enable_progress_bar=False, **kwargs)
+        except Exception as error:  # Lightning names neither the key nor the section
+            raise InputError(f"trainer: {error}") from error
         if shown:
             trainer.callbacks.append(TrainingProgress())  # pyright: ignore[reportAttributeAccessIssue]
         return trainer
+
+    def loggers(self) -> list[Logger]:
+        """A table of all logged values and W&B's logger, unless the configuration has its own."""
+        if self.config.trainer.logger is not None:
+            return self.trainer.loggers
+        return [CSVLogger(str(self.folder), name="", version=""), *_wandb(self.config.name, self.folder)]
 
 
 def _wandb(name: str, folder: Path) -> list[WandbLogger]:
@@ -94,22 +124,19 @@ def _has_account() -> bool:
     return netrc.is_file() and "api.wandb.ai" in netrc.read_text(errors="replace")
 
 
-def train(arguments: Sequence[str]) -> Path:
-    """Simulate what is missing, train, and write the best checkpoint.
+def experiment(arguments: Sequence[str]) -> TrainingCLI:
+    """The data, model and trainer that a command line describes, made and checked; nothing is simulated or written.
 
     Args:
-        arguments: As on the command line: --config FILE, then flags, which win.
-
-    Returns:
-        The checkpoint of the lowest validation loss. If this very configuration has been trained before, its
-        checkpoint, at once; if that run was interrupted, it continues after its last finished epoch.
+        arguments: As :func:`train`.
 
     Raises:
-        InputError: on a bad configuration or file.
+        InputError: on a bad configuration.
     """
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # hardware and tips: no news to a user
+    for noisy in ("lightning.pytorch", "lightning.fabric"):  # hardware, seeds and tips: no news to a user
+        logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
-        cli = TrainingCLI(
+        return TrainingCLI(
             AmortizedInference,
             SimulationDataModule,
             args=list(arguments),
@@ -124,28 +151,56 @@ def train(arguments: Sequence[str]) -> Path:
             },
             parser_kwargs={"exit_on_error": False},
         )
-    except (InputError, SystemExit):
-        raise
     except Exception as error:  # jsonargparse raises many types for a bad configuration
-        raise one_line(error) from error
+        groups = {"data": SimulationDataModule, "model": AmortizedInference, "trainer": Trainer}
+        groups |= {"early_stopping": EarlyStopping, "checkpoint": ModelCheckpoint}
+        raise one_line(error, arguments, groups) from error
+
+
+def train(arguments: Sequence[str]) -> Path:
+    """Simulate what is missing, train, and write the best checkpoint.
+
+    Args:
+        arguments: As on the command line: --config FILE, then flags, which win.
+
+    Returns:
+        The checkpoint of the lowest validation loss. If this very configuration has been trained before, its
+        checkpoint, at once; if that run was interrupted, it continues after its last finished epoch.
+
+    Raises:
+        InputError: on a bad configuration or file.
+    """
+    cli = experiment(arguments)
     folder, final = cli.folder, cli.folder / "model.ckpt"
     output = Path(cli.config.output) if cli.config.output else None
     if not final.is_file():
+        last = folder / "last.ckpt"
+        if last.is_file():
+            read_checkpoint(last)
         cli.datamodule.prepare_data()
+        cli.datamodule.setup("fit")  # reads the file: if it is damaged, nothing has been written yet
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.yaml").write_text(cli.written)
         cli.model.provenance = _provenance(cli.datamodule)
-        last = folder / "last.ckpt"
+        cli.trainer.loggers = cli.loggers()
         if last.is_file():
             print(f"continuing after the last finished epoch of {folder}", file=sys.stderr)
-        cli.trainer.fit(
-            cli.model, datamodule=cli.datamodule, ckpt_path=str(last) if last.is_file() else None, weights_only=True
-        )
+        try:
+            cli.trainer.fit(
+                cli.model, datamodule=cli.datamodule, ckpt_path=str(last) if last.is_file() else None, weights_only=True
+            )
+        except MisconfigurationException as error:
+            raise InputError(f"trainer: {error}") from error
         if cli.trainer.interrupted:
-            raise KeyboardInterrupt(f"interrupted: the same command continues after the last finished epoch of {folder}")
+            raise KeyboardInterrupt(
+                f"interrupted: the same command continues after the last finished epoch of {folder}"
+            )
         if cli.trainer.is_global_zero:
             best = cli.trainer.checkpoint_callback
-            assert isinstance(best, ModelCheckpoint)
+            if not isinstance(best, ModelCheckpoint) or not best.best_model_path:
+                raise InputError(
+                    f"expected the training to leave a checkpoint in {folder}, found none: see trainer and checkpoint"
+                )
             release(Path(best.best_model_path), final, cli.model, cli.datamodule)
     else:
         print(f"this configuration has been trained: {final} (delete it to train again)", file=sys.stderr)
@@ -191,4 +246,3 @@ def _provenance(data: SimulationDataModule) -> dict[str, Any]:
         "split": specify(data.split),
         "test_simulation": specify(data.test_simulation()),
     }
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +14,9 @@ def evaluate_from_command_line(arguments: Sequence[str]) -> None:
     """Evaluate a checkpoint, print the table and the report's path."""
     parser = Arguments("evaluate.py", "Put a checkpoint beside per-neuron fits; writes metrics.json and report.html.")
     parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("--data", type=Path, help="a dataset to test on; by default the configured test set is simulated")
+    parser.add_argument(
+        "--data", type=Path, help="a dataset to test on; by default the configured test set is simulated"
+    )
     parser.add_argument("--output", type=Path, help="folder, by default reports/<checkpoint>")
     parser.add_argument("--neurons", type=int, help="test at most so many neurons")
     parser.add_argument("--fits", type=int, default=100, help="fit at most so many one by one (100)")
@@ -22,8 +25,10 @@ def evaluate_from_command_line(arguments: Sequence[str]) -> None:
     options = parser.parse_args(list(arguments))
     if options.neurons is not None and options.neurons < 1:
         raise InputError(f"evaluate.py: --neurons must be at least 1, found {options.neurons}")
-    if options.fits < 0 or (options.noise and min(options.noise) < 0):
-        raise InputError("evaluate.py: --fits and --noise must not be negative")
+    if options.fits < 0:
+        raise InputError(f"evaluate.py: --fits must not be negative, found {options.fits}")
+    if not all(0 <= level < math.inf for level in options.noise or ()):
+        raise InputError(f"evaluate.py: --noise must be standard deviations, 0 or larger, found {options.noise}")
     from neuroinf.evaluation.evaluate import NOISE, evaluate
 
     output = options.output or Path("reports") / options.checkpoint.stem

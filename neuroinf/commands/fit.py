@@ -30,7 +30,9 @@ def fit(arguments: Sequence[str]) -> None:
     parser = Arguments("neuroinf fit", "The fit made for one neuron alone.")
     parser.add_argument("recording", type=Path)
     parser.add_argument("--model", choices=["glif"], default="glif")
-    parser.add_argument("--config", default=DEFAULT, help=f"names the model's level, fixed parameters and ranges ({DEFAULT})")
+    parser.add_argument(
+        "--config", default=DEFAULT, help=f"names the model's level, fixed parameters and ranges ({DEFAULT})"
+    )
     parser.add_argument("--method", choices=["gradient_descent", "published"], default="gradient_descent")
     parser.add_argument("--sweeps", type=int, nargs="+", help="numbers of the sweeps to fit, counted from 0")
     parser.add_argument("--duration", type=float, help="fit only so many ms from the start of each sweep")
@@ -46,8 +48,8 @@ def fit(arguments: Sequence[str]) -> None:
     from neuroinf.fits.glif import fit_recording
 
     results: list[dict[str, Any]] = []
-    for label, sweeps in recorded_cells(options.recording, options.sweeps):
-        for sweep in sweeps:
+    for cell in recorded_cells(options.recording, options.sweeps):
+        for sweep in cell.sweeps:
             begin = time.perf_counter()
             found = fit_recording(
                 _start(sweep, options.duration),
@@ -61,7 +63,7 @@ def fit(arguments: Sequence[str]) -> None:
             results.append(
                 {
                     "recording": options.recording.name,
-                    "cell": label,
+                    "cell": cell.label,
                     "sweep": sweep.name,
                     "method": options.method,
                     "seconds": time.perf_counter() - begin,
@@ -77,9 +79,9 @@ def fit(arguments: Sequence[str]) -> None:
 def _start(sweep: Recording, duration: float | None) -> Recording:
     if duration is None:
         return sweep
-    samples = int(duration / sweep.dt)
-    if samples < 1:
+    if not (math.isfinite(duration) and duration >= sweep.dt):
         raise InputError(f"neuroinf fit: --duration must be at least one sample ({sweep.dt:g} ms), found {duration:g}")
+    samples = int(duration / sweep.dt)
     return Recording(
         dt=sweep.dt,
         voltage=None if sweep.voltage is None else sweep.voltage[:samples],

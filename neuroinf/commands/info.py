@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from neuroinf.commands.arguments import Arguments
 from neuroinf.errors import InputError
@@ -55,8 +56,14 @@ def _checkpoint(path: Path, trust: Sequence[str]) -> str:
     lines.append("  parameters")
     prior = estimator.prior.to_dict()["parameters"]
     for name, unit in zip(estimator.prior.names, estimator.prior.units, strict=True):
-        lines.append(f"    {name:<18} {unit:<6} {prior[name]}")
+        lines.append(f"    {name:<18} {_range(prior[name])} {unit}")
     return "\n".join(lines)
+
+
+def _range(described: dict[str, Any]) -> str:
+    values = ", ".join(f"{v:g}" for v in described["values"]) if "values" in described else None
+    text = f"{described['low']:g} to {described['high']:g}" if values is None else values
+    return f"{text}, log," if described["scale"] == "log" else text
 
 
 def _recordings(path: Path) -> str:

@@ -26,7 +26,7 @@ def simulate(arguments: Sequence[str]) -> None:
     """
     data, output = read_data(arguments)
     target = Path(output or data.path)
-    check_file(target, "--output" if output else "data.path") if not target.exists() else None
+    check_file(target, "--output" if output else "data.path")
     path = generate(data.simulation, target, workers=data.simulation_workers)
     print(f"dataset: {path}")
 
@@ -44,11 +44,13 @@ def read_data(arguments: Sequence[str]) -> tuple[SimulationDataModule, str | Non
     for training in ("name", "runs"):
         parser.add_argument(f"--{training}", type=str | None, default=None, help="of train.py; passed over")
     parser.add_argument("--seed_everything", type=Any, default=None, help="of train.py; passed over")
-    if not any(argument.split("=")[0] == "--config" for argument in arguments) and not {"-h", "--help"} & set(arguments):
+    if not any(argument.split("=")[0] == "--config" for argument in arguments) and not {"-h", "--help"} & set(
+        arguments
+    ):
         raise InputError("neuroinf simulate: expected --config FILE, found no configuration; see configs/")
     try:
         config = parser.parse_args(list(arguments))
         built = parser.instantiate_classes(config)
     except Exception as error:  # jsonargparse raises many types for a bad configuration
         raise one_line(error, arguments, {"data": SimulationDataModule}) from error
-    return built.data, config.output
+    return built["data"], config.output

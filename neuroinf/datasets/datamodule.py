@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+
 import lightning as L
 import numpy as np
 import torch
@@ -40,9 +41,7 @@ class EpochShuffle(Sampler[Draw]):
         processes: How many there are; each takes its share of every epoch.
     """
 
-    def __init__(
-        self, rows: NDArray[np.int64], seed: int, shuffle: bool, process: int = 0, processes: int = 1
-    ) -> None:
+    def __init__(self, rows: NDArray[np.int64], seed: int, shuffle: bool, process: int = 0, processes: int = 1) -> None:
         self.rows, self.seed, self.shuffle, self.epoch = rows, seed, shuffle, 0
         self.process, self.processes = process, processes
 
@@ -71,7 +70,9 @@ class Views(TorchDataset[Batch]):
     memory; else they are read when asked for.
     """
 
-    def __init__(self, path: Path, observation: Observation, prior: Prior, duration: float, seed: int, hold: bool) -> None:
+    def __init__(
+        self, path: Path, observation: Observation, prior: Prior, duration: float, seed: int, hold: bool
+    ) -> None:
         self.file, self.observation, self.duration, self.seed = Dataset(path), observation, duration, seed
         self.z = prior.to_unconstrained(torch.from_numpy(self.file.parameters)).float()
         self.held: NDArray[np.float32] | None = None
@@ -166,7 +167,13 @@ class SimulationDataModule(L.LightningDataModule):
 
     def _check(self) -> None:
         """Refuse now what would otherwise show only once everything has been simulated."""
-        for name, least in (("test_rows", 1), ("batch_size", 1), ("workers", 0), ("simulation_workers", 1), ("seed", 0)):
+        for name, least in (
+            ("test_rows", 1),
+            ("batch_size", 1),
+            ("workers", 0),
+            ("simulation_workers", 1),
+            ("seed", 0),
+        ):
             if getattr(self, name) < least:
                 raise InputError(f"data.{name} must be at least {least}, found {getattr(self, name)}")
         simulation, seen = self.simulation, self.observation
@@ -181,9 +188,13 @@ class SimulationDataModule(L.LightningDataModule):
             if "stimulus" in seen.channels:
                 hold_or_average(np.empty((1, 0)), stimulus.dt, seen.dt, 0)
                 if stimulus.inputs != seen.inputs:
-                    raise InputError(f"observation.inputs is {seen.inputs}, the stimulus has {stimulus.inputs} input(s)")
+                    raise InputError(
+                        f"observation.inputs is {seen.inputs}, the stimulus has {stimulus.inputs} input(s)"
+                    )
             if stimulus.duration < seen.dt:
-                raise InputError(f"observation.dt is {seen.dt:g} ms, longer than the stimulus of {stimulus.duration:g} ms")
+                raise InputError(
+                    f"observation.dt is {seen.dt:g} ms, longer than the stimulus of {stimulus.duration:g} ms"
+                )
         for channel in recorded:
             decimate(np.empty((1, 0)), simulation.record_dt, seen.dt, channel)
         few = self.prior.sample(min(simulation.n, REHEARSED), np.random.default_rng(0))
@@ -227,7 +238,7 @@ class SimulationDataModule(L.LightningDataModule):
             sampler=EpochShuffle(rows, self.seed, shuffle, process, processes),
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
-            collate_fn=_as_it_is,
+            collate_fn=_as_it_is,  # pyright: ignore[reportArgumentType]  (rows come as a batch, not as a list)
         )
 
     def train_dataloader(self) -> DataLoader[Batch]:

@@ -71,7 +71,9 @@ class Observation:
         if self.duration is not None and not (len(self.duration) == 2 and 0 < self.duration[0] <= self.duration[1]):
             raise InputError(f"observation.duration must be [shortest, longest] in ms, found {self.duration}")
         if not 0 <= self.duration_probability <= 1:
-            raise InputError(f"observation.duration_probability must be a probability, found {self.duration_probability}")
+            raise InputError(
+                f"observation.duration_probability must be a probability, found {self.duration_probability}"
+            )
         if not (np.isfinite(self.spike_cut) and self.spike_cut >= 0):
             raise InputError(f"observation.spike_cut must not be negative (ms), found {self.spike_cut}")
 
@@ -133,7 +135,7 @@ class Observation:
         """Number of samples of a training batch of rows of `steps` samples: all, or a random stretch of the duration."""
         if self.duration is None or rng.random() >= self.duration_probability:
             return steps
-        return min(steps, max(1, round(rng.uniform(*self.duration) / self.dt)))
+        return min(steps, max(1, round(rng.uniform(self.duration[0], self.duration[1]) / self.dt)))
 
     def view(self, x: NDArray[np.float32], length: int, rng: np.random.Generator) -> NDArray[np.float32]:
         """One training view of a row x (C, T): a random stretch (C, length) of it, with noise, some channels missing."""

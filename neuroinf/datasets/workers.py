@@ -131,9 +131,10 @@ def _work(connection: Connection) -> None:
 
 def _one_thread() -> None:
     """There is a process for each core: libraries that are loaded shall not start a thread for each as well."""
-    for library, name in (("numba", "set_num_threads"), ("torch", "set_num_threads")):
-        if library in sys.modules:
-            getattr(sys.modules[library], name)(1)
+    if "numba" in sys.modules:
+        sys.modules["numba"].config.NUMBA_NUM_THREADS = 1
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
 
 
 def _pickled(simulation: Simulation, shards: Shards, workers: int) -> bytes:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroinf import __version__
+from neuroinf.destinations import check_folder
 from neuroinf.evaluation import figures
 from neuroinf.evaluation.comparison import Comparison, Condition, Method, NearestNeighbour, cost, run
 from neuroinf.evaluation.estimates import Estimates
@@ -61,36 +62,35 @@ def evaluate(
     Raises:
         InputError: on a bad checkpoint or dataset; nothing is written then.
     """
-    estimator = load(checkpoint, trust)
     folder = output or Path("reports") / checkpoint.stem
-    folder.mkdir(parents=True, exist_ok=True)
+    check_folder(folder, "output")
+    estimator = load(checkpoint, trust)
     test = held_out(estimator, data, folder, neurons, tuple(trust))
     conditions = _conditions(test, noise)
+    test.observe(conditions[0])  # a dataset that cannot be observed is refused before anything is written
     rng = np.random.default_rng(0)
     simulator, prior = test.simulation.simulator, estimator.prior
     spikes = test.file.rows(test.rows).spikes
     training = training_rows(estimator, folder, tuple(trust))
+    folder.mkdir(parents=True, exist_ok=True)
     clean = Condition(conditions[0].name, conditions[0].noise)
     methods: dict[str, Method] = {
         "nearest_neighbour": NearestNeighbour(training.observe(clean), training.truth),
         "amortized": Amortized(estimator, test.truth),
         **{
             name: Fitted(name, fit, spikes, test.observation, fits)
-            for name, fit in per_neuron_fits(
-                simulator, prior, test.observation.dt, test.simulation.dt, rng
-            ).items()
+            for name, fit in per_neuron_fits(simulator, prior, test.observation.dt, test.simulation.dt, rng).items()
         },
     }
     comparison = run(methods, test.observe, test.truth, prior, conditions)
-    some = np.arange(min(EFFECT_ROWS, len(test.rows)))
+    # at random: the rows of a grid are in order, and the first ones all lie in one corner of it
+    some = np.sort(rng.permutation(len(test.rows))[:EFFECT_ROWS])
     columns = [prior.names.index(name) for name in simulator.parameters]
     effects = combine_effects(
         effects_by_simulation(simulator, prior, test.truth[some], test.stimulus(some), test.simulation.dt, rng)
     )
     document = _document(estimator.path, test, comparison, checkpoint)
-    document["identifiability"] = identifiability(
-        test.truth, comparison.given(conditions[0]), prior, effects, rng
-    )
+    document["identifiability"] = identifiability(test.truth, comparison.given(conditions[0]), prior, effects, rng)
     predicted, overlays = _predictive(test, comparison, columns, fits)
     document["predictive"] = predicted
     answers = document["methods"]
@@ -206,9 +206,7 @@ def _figures(
          figures.error_against_time(comparison)),
     ]  # fmt: skip
     if overlays:
-        drawn.append(
-            ("overlays", "Observed response and that of the inferred model.", figures.overlays(overlays))
-        )
+        drawn.append(("overlays", "Observed response and that of the inferred model.", figures.overlays(overlays)))
     if network.samples is not None:
         curve = figures.calibration_curve(comparison.truth, network.samples, comparison.prior)
         drawn.append(("calibration", "Are intervals as wide as they say?", curve))

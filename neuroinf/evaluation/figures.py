@@ -103,6 +103,7 @@ class Overlay:
         stimulus: (T,), in the unit `stimulus_unit`, at step `stimulus_dt` (ms); or None.
         stimulus_dt: ms.
         stimulus_unit: Its unit.
+        start: Time of the first sample, ms: where the stretch that is shown begins.
     """
 
     title: str
@@ -111,6 +112,7 @@ class Overlay:
     stimulus: NDArray[np.floating[Any]] | None = None
     stimulus_dt: float = 1.0
     stimulus_unit: str = "pA"
+    start: float = 0.0
 
 
 def best_median_worst(scores: FloatArray) -> dict[str, int]:
@@ -135,13 +137,13 @@ def overlays(neurons: Sequence[Overlay]) -> Figure:
         )
         for label, response, colour, dashes, linewidth in rows:
             if response.voltage is not None:
-                t = (np.arange(response.voltage.shape[1]) + 1) * response.dt
+                t = neuron.start + (np.arange(response.voltage.shape[1]) + 1) * response.dt
                 ax.plot(t, response.voltage[0], color=colour, linestyle=dashes, linewidth=linewidth, label=label)
         for height, (_, response, colour, _, _) in zip((1.04, 1.12), rows, strict=True):
             spikes = response.spikes[0]
             if spikes is not None:
                 ax.vlines(
-                    spikes,
+                    neuron.start + spikes,
                     height - 0.03,
                     height + 0.03,
                     colors=colour,
@@ -149,11 +151,11 @@ def overlays(neurons: Sequence[Overlay]) -> Figure:
                     clip_on=False,
                 )
         ax.set_title(neuron.title, fontsize=10, pad=22, loc="left")
-        ax.set(ylabel="voltage (mV)", xlim=(0, neuron.observed.duration))
+        ax.set(ylabel="voltage (mV)", xlim=(neuron.start, neuron.start + neuron.observed.duration))
         ax.legend(fontsize=8, loc="lower right", bbox_to_anchor=(1, 1.14), ncols=2, frameon=False)
         below = figure.add_subplot(grid[2 * k + 1], sharex=ax)
         if neuron.stimulus is not None:
-            t = np.arange(len(neuron.stimulus)) * neuron.stimulus_dt
+            t = neuron.start + np.arange(len(neuron.stimulus)) * neuron.stimulus_dt
             below.step(t, neuron.stimulus, where="post", color="0.3", linewidth=0.8)
         below.set_ylabel(f"stimulus\n({neuron.stimulus_unit})")
         ax.tick_params(labelbottom=False)

@@ -85,9 +85,9 @@ def held_out(
         simulation = _simulation(estimator.provenance, "test_simulation", trust)
         if neurons is not None and neurons < simulation.n:
             simulation = replace(simulation, n=neurons)
+        split = build(estimator.provenance["split"], Split, trust)  # type: ignore[type-abstract]
         path = generate(simulation, folder / f"test_{simulation.n}.h5", progress=True)
         file = Dataset(path)
-        split = build(estimator.provenance["split"], Split, trust)  # type: ignore[type-abstract]
         partition = split.partition(file.names, file.parameters, file.waveform_index, 0)
         # a held-out region is a part of the rows; rows and waveforms held out at random are all new in this file
         region = type(split).__name__ == "HeldOutRegion"

@@ -87,6 +87,8 @@ class Fitted:
                 trace[:, row] = x[:n, self.observation.rows(channel).start]
         hidden = self.spikes is None or "spikes" in condition.missing
         trains = [None if hidden else np.asarray(s, np.float64) for s in (self.spikes or [])[:n]] or [None] * n
+        # compiled code is compiled at its first call, which belongs to no neuron
+        self.fit(trace[:1], trains[:1])
         theta, seconds = self.fit(trace, trains)
         if not np.isfinite(theta).all(axis=1).any():
             return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -11,7 +11,10 @@ from neuroinf.datasets.simulation import Simulation
 from neuroinf.errors import InputError
 from neuroinf.evaluation.figures import Overlay, overlays
 from neuroinf.evaluation.predictive import Responses, compare, simulate
-from neuroinf.recordings import Recording, detect_spikes, resample
+from neuroinf.recordings import Recording, detect_spikes, observe
+
+LONGEST = 3000.0  # ms: single spikes can be told apart on a page
+STRIDE = 100.0  # ms, between the stretches that are considered
 
 
 def respond(recording: Recording, simulation: Simulation, theta: Mapping[str, float]) -> Responses:
@@ -37,18 +40,77 @@ def respond(recording: Recording, simulation: Simulation, theta: Mapping[str, fl
     return simulate(simulation.simulator, row, current[None, None], dt, record_dt, [0])
 
 
-def overlay(recording: Recording, simulation: Simulation, theta: Mapping[str, float]) -> Figure:
-    """Recorded and simulated voltage and spikes, with their errors in the title."""
-    predicted = respond(recording, simulation, theta)
+def respond_as(seen: Recording, predicted: Responses) -> Responses:
+    """An observed recording (`recordings.observe` at the prediction's step), cut to the prediction's span."""
     steps = round(predicted.duration / predicted.dt)
-    spikes = recording.spikes
-    if spikes is None:
-        spikes = np.empty(0) if recording.voltage is None else detect_spikes(recording.voltage, recording.dt)
-    coarse = resample(recording, predicted.dt) if recording.dt <= predicted.dt else recording
-    voltage = None if coarse.voltage is None else coarse.voltage[None, :steps]
-    observed = Responses(predicted.duration, predicted.dt, voltage, [spikes[spikes < predicted.duration]])
+    voltage = None if seen.voltage is None else seen.voltage[None, :steps]
+    spikes = np.empty(0) if seen.spikes is None else seen.spikes
+    inside = spikes[(spikes >= 0) & (spikes < predicted.duration)]
+    return Responses(predicted.duration, predicted.dt, voltage, [inside])
+
+
+def typical(sweeps: Sequence[Recording]) -> Recording:
+    """Of the sweeps with a stimulus, that of median spike count among those that spike; else the first."""
+    usable = [sweep for sweep in sweeps if sweep.stimulus is not None]
+    if not usable:
+        raise InputError(f"{sweeps[0].name}: without the current that was injected no response can be simulated")
+    counts = [(len(_spikes(sweep)), k) for k, sweep in enumerate(usable)]
+    spiking = sorted(count for count in counts if count[0] > 0)
+    return usable[spiking[len(spiking) // 2][1]] if spiking else usable[0]
+
+
+def overlay(recording: Recording, simulation: Simulation, theta: Mapping[str, float], cut: float) -> Figure:
+    """Recorded and simulated voltage and spikes, with the errors of the whole sweep in the title.
+
+    Of a sweep longer than 3 s, the 3 s with most spikes are shown.
+
+    Args:
+        recording: With a stimulus.
+        simulation: The simulator and its step.
+        theta: Value of each of its parameters.
+        cut: Time after a spike that is left out of the recorded voltage, ms, as it is of the simulated.
+    """
+    predicted = respond(recording, simulation, theta)
+    coarse = observe(recording, predicted.dt, cut, simulation.dt)
+    observed = respond_as(coarse, predicted)
     scores = compare(observed, predicted)
     error, gamma = scores["voltage_rmse"][0], scores["spike_gamma_4"][0]
-    title = f"{recording.name}: voltage error {error:.1f} mV, coincidence within 4 ms {gamma:.2f}"
-    stimulus = None if coarse.stimulus is None else coarse.stimulus[:steps]
-    return overlays([Overlay(title, observed, predicted, stimulus, predicted.dt)])
+    start, stop = _busiest(observed)
+    shown = "" if stop - start >= observed.duration else f"; {start / 1000:.1f} to {stop / 1000:.1f} s of it shown"
+    first, last = _counts(observed, predicted)
+    title = (
+        f"{recording.name} ({observed.duration / 1000:.1f} s{shown})\n"
+        f"voltage error {error:.1f} mV, {first} spikes observed, {last} simulated, coincidence within 4 ms {gamma:.2f}"
+    )
+    part = slice(round(start / predicted.dt), round(stop / predicted.dt))
+    stimulus = None if coarse.stimulus is None else coarse.stimulus[part]
+    recorded, simulated = (_stretch(response, start, stop, part) for response in (observed, predicted))
+    return overlays([Overlay(title, recorded, simulated, stimulus, predicted.dt, start=start)])
+
+
+def _spikes(sweep: Recording) -> np.ndarray:
+    if sweep.spikes is not None:
+        return sweep.spikes
+    return np.empty(0) if sweep.voltage is None else detect_spikes(sweep.voltage, sweep.dt)
+
+
+def _counts(*responses: Responses) -> list[int]:
+    return [0 if r.spikes[0] is None else len(r.spikes[0]) for r in responses]
+
+
+def _busiest(observed: Responses) -> tuple[float, float]:
+    """Beginning and end of the LONGEST ms with most spikes, the earliest of equals."""
+    if observed.duration <= LONGEST or observed.spikes[0] is None:
+        return 0.0, observed.duration
+    starts = np.arange(0.0, observed.duration - LONGEST + 1e-9, max(STRIDE, observed.dt))
+    number = np.searchsorted(observed.spikes[0], starts + LONGEST) - np.searchsorted(observed.spikes[0], starts)
+    start = float(starts[np.argmax(number)])
+    return start, start + LONGEST
+
+
+def _stretch(response: Responses, start: float, stop: float, part: slice) -> Responses:
+    """The response within [start, stop), its times counted from start."""
+    train = response.spikes[0]
+    inside = None if train is None else train[(train >= start) & (train < stop)] - start
+    voltage = None if response.voltage is None else response.voltage[:, part]
+    return Responses(stop - start, response.dt, voltage, [inside])

@@ -137,5 +137,3 @@ class AmortizedInference(L.LightningModule):
         """Continue the learning curve and the clock."""
         content = checkpoint["neuroinf"]
         self.history, self.seconds = list(content["history"]), float(content["training_seconds"])
-
-

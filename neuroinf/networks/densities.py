@@ -1,20 +1,21 @@
 """From features to a statement about the parameters: a point, or a Gaussian in the prior's unconstrained space.
 
 Every density is a torch module with the same four calls, so that a model need not know which one it has:
-`loss(features, z)`, `floor(z)`, `posterior(features)` and `unit_mean(features, prior)`; z is the truth in the prior's unconstrained
-space, where the prior is the standard normal.
+`loss(features, z)`, `floor(z)`, `posterior(features)` and `unit_mean(features, prior)`; z is the truth in the prior's
+unconstrained space, where the prior is the standard normal.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
 
+from neuroinf.networks.agreement import Pooled, pool
 from neuroinf.priors import Prior
 
 
@@ -37,8 +38,12 @@ class Density(Protocol):
         """Mean (B, P) of the parameters on the prior's own scale mapped to [0, 1]."""
         ...
 
-    def pooled(self, features: Tensor) -> Distribution | None:
-        """Distribution over z (1, P) of one neuron from its independent sweeps (S, F); None without uncertainty."""
+    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
+        """As torch.nn.Module: a density is one."""
+        ...
+
+    def pooled(self, features: Tensor) -> Pooled | None:
+        """Posterior of one neuron from its sweeps (S, F), see `agreement.pool`; None without uncertainty."""
         ...
 
 
@@ -126,7 +131,9 @@ class Gaussian(nn.Module):
         factor = torch.diag_embed(sd)
         row, column = torch.tril_indices(p, p, -1, device=features.device)
         # off-diagonals are relative to their row's sd: correlations are then free of the parameters' precision
-        factor = factor.index_put((torch.arange(len(mean), device=mean.device)[:, None], row, column), lower * sd[:, row])
+        factor = factor.index_put(
+            (torch.arange(len(mean), device=mean.device)[:, None], row, column), lower * sd[:, row]
+        )
         return mean, factor
 
     def posterior(self, features: Tensor) -> Distribution:
@@ -136,22 +143,11 @@ class Gaussian(nn.Module):
             return Independent(Normal(mean, scale, validate_args=False), 1, validate_args=False)
         return MultivariateNormal(mean, scale_tril=scale, validate_args=False)
 
-    def pooled(self, features: Tensor) -> Distribution:
-        r"""Product of the sweeps' posteriors, the prior counted once.
-
-        .. math:: \Lambda = \sum_s \Lambda_s - (S - 1) I, \qquad \mu = \Lambda^{-1} \sum_s \Lambda_s \mu_s
-
-        Exact for sweeps that are independent given the parameters; a direction in which the sum says less than the
-        prior keeps the prior's precision.
-        """
+    def pooled(self, features: Tensor) -> Pooled:
+        """See Density."""
         mean, scale = (part.double() for part in self._moments(features))
         factor = torch.diag_embed(scale) if self.covariance == "diagonal" else scale
-        precision = torch.cholesky_inverse(factor)
-        total = precision.sum(0) - (len(precision) - 1) * torch.eye(self.outputs, dtype=torch.float64, device=mean.device)
-        values, vectors = torch.linalg.eigh(total)
-        total = vectors @ torch.diag_embed(values.clamp(min=1.0)) @ vectors.mT
-        centre = torch.linalg.solve(total, (precision @ mean[..., None]).sum(0))[:, 0]
-        return MultivariateNormal(centre[None], precision_matrix=total[None], validate_args=False)
+        return pool(mean, torch.cholesky_inverse(factor))
 
     def loss(self, features: Tensor, z: Tensor) -> Tensor:
         """Negative log density of z."""

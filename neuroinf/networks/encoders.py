@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import torch
@@ -33,6 +33,10 @@ class Encoder(Protocol):
 
     def train(self, mode: bool = True) -> nn.Module:
         """As torch.nn.Module: an encoder is one."""
+        ...
+
+    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
+        """As torch.nn.Module."""
         ...
 
 

@@ -215,7 +215,7 @@ class GLIF:
         return (values["th_inf"] - rest) / values["R_input"]
 
     def simulate(self, theta: ArrayLike, stimulus: ArrayLike, dt: float, seed: int | Sequence[int] = 0) -> Response:
-        """Simulate n neurons; the rows are shared among ``numba.get_num_threads()`` threads.
+        """Simulate n neurons; the rows are shared among as many threads as NUMBA_NUM_THREADS says.
 
         Args:
             theta: Parameters :math:`(n, P)`.
@@ -351,7 +351,8 @@ def _in_threads(
     Threads of our own rather than numba's parallel loop: its thread pools must not be entered from two threads at once,
     nor used on both sides of a fork, and callers do both.
     """
-    threads = max(1, min(numba.get_num_threads(), n, steps // STEPS_PER_THREAD))
+    # numba.get_num_threads() would start numba's own threads, and with them change torch's number of threads
+    threads = max(1, min(int(numba.config.NUMBA_NUM_THREADS), n, steps // STEPS_PER_THREAD))
     if threads == 1:
         return [rows(0, n)] if n else []
     edges = np.linspace(0, n, min(n, 4 * threads) + 1).astype(int)  # four pieces each, as neurons differ in cost

@@ -38,7 +38,7 @@ class LSTMGLIF:
     stimulus_unit: str = "pA"
     # nF, V, GOhm, units of 10 microseconds, V
     label_scale: tuple[float, ...] = (1e-3, 1e-3, 1.0, 1e2, 1e-3)
-    published_losses: Mapping[str, float] = {"published test loss": 1.7527}  # noqa: RUF012
+    published_losses: Mapping[str, float] = {"published test loss": 1.7527}
 
     def __init__(self) -> None:
         self._neuron = GLIF(level=1, frame="rest", fixed={"spike_cut_length": SPIKE_CUT})
@@ -51,7 +51,9 @@ class LSTMGLIF:
         """
         theta = np.asarray(theta, np.float64)
         if theta.ndim != 2 or theta.shape[1] != 5:
-            raise InputError(f"theta: expected shape (n, 5) with columns {', '.join(self.parameters)}, found {theta.shape}")
+            raise InputError(
+                f"theta: expected shape (n, 5) with columns {', '.join(self.parameters)}, found {theta.shape}"
+            )
         values = dict(zip(self.parameters, theta.T, strict=True))
         values["th_inf"] = values["th_inf"] * THRESHOLD_COEFFICIENT
         columns = np.stack([values[name] for name in self._neuron.parameters], axis=1)

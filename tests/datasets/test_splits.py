@@ -51,6 +51,6 @@ def test_held_out_region_never_trains() -> None:
         (lambda: HeldOutRegion({"C": [0.0, 300.0]}).partition(NAMES, THETA, WAVEFORM, 0), "no row to train on"),
     ],
 )
-def test_bad_splits(make, message: str) -> None:  # noqa: ANN001
+def test_bad_splits(make, message: str) -> None:
     with pytest.raises(InputError, match=message):
         make()

@@ -1,0 +1,58 @@
+"""Opening what train.py wrote: tensors and plain values, and nothing that could run code."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from neuroinf.errors import InputError
+
+# what a checkpoint says of itself
+CONTENT = ("prior", "observation", "encoder", "density", "history", "training_seconds", "provenance")
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The plain content of a checkpoint that train.py wrote; no code in it is run, and none that it names imported.
+
+    Raises:
+        InputError: if it is missing, damaged, of another program, or holds anything but tensors and plain values.
+    """
+    if not path.is_file():
+        raise InputError(f"no checkpoint at {path}: expected a file written by train.py")
+    try:
+        if zipfile.is_zipfile(path):  # torch does not look at the checksums that it writes
+            with zipfile.ZipFile(path) as archive:
+                damaged = archive.testzip()
+            if damaged is not None:
+                raise InputError(
+                    f"{path} is damaged: the checksum of {damaged} is not that of its content; expected it as written"
+                )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of old pickle protocols: what cannot be read is told below
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except InputError:
+        raise
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"{path} is not opened: it holds objects other than tensors and plain values, which could run code; "
+            f"expected a checkpoint written by train.py"
+        ) from error
+    except Exception as error:  # torch and zipfile raise many types on damaged files
+        raise InputError(
+            f"{path} cannot be read as a checkpoint ({type(error).__name__}): it is damaged or no checkpoint; expected one "
+            f"written by train.py"
+        ) from error
+    content = checkpoint.get("neuroinf") if isinstance(checkpoint, dict) else None
+    if not isinstance(content, dict) or content.get("format") != 1:
+        raise InputError(f"{path} is a checkpoint of another program or version: expected one written by this train.py")
+    missing = [key for key in CONTENT if key not in content] + ([] if "state_dict" in checkpoint else ["state_dict"])
+    if missing:
+        raise InputError(
+            f"{path}: expected a checkpoint with {', '.join(missing)}, found none: it is incomplete; train again"
+        )
+    return checkpoint

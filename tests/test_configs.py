@@ -1,0 +1,90 @@
+"""Every configuration that comes with the program makes what it describes; every swept key changes the run."""
+
+import sys
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from neuroinf.training import LOGGED, experiment
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIGS = sorted([*ROOT.glob("configs/*.yaml"), *ROOT.glob("configs/studies/*.yaml")])
+EXAMPLES = sorted(ROOT.glob("docs/examples/*.yaml"))
+SWEEPS = sorted(ROOT.glob("configs/sweeps/*.yaml"))
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to stand in, in which nothing may be written."""
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    monkeypatch.setattr(sys, "argv", ["train.py"])  # Lightning warns if a process has arguments of its own
+    monkeypatch.syspath_prepend(str(ROOT / "docs" / "examples"))
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.mark.parametrize("path", [*CONFIGS, *EXAMPLES], ids=name)
+def test_configuration_makes_data_model_and_trainer(path: Path, elsewhere: Path) -> None:
+    cli = experiment(["--config", str(path)])
+    assert cli.model.prior is cli.datamodule.prior and cli.model.observation is cli.datamodule.observation
+    assert cli.trainer.max_epochs and cli.config.name != "run"
+    tests, training = cli.datamodule.test_simulation(), cli.datamodule.simulation
+    assert tests.seed != training.seed
+    assert not list(elsewhere.iterdir())
+
+
+def test_names_and_files_of_configurations_differ() -> None:
+    """Else one would refuse the other's dataset, or continue its run."""
+    loaded = [yaml.safe_load(path.read_text()) for path in [*CONFIGS, *EXAMPLES]]
+    for values in ([config["name"] for config in loaded], [config["data"]["path"] for config in loaded]):
+        assert len(set(values)) == len(values)
+
+
+def tried(parameter: dict[str, Any]) -> list[Any]:
+    """Values that the sweep may choose: all that are listed, or both ends of a range."""
+    if "values" in parameter:
+        return list(parameter["values"])
+    if "value" in parameter:
+        return [parameter["value"]]
+    return [parameter["min"], parameter["max"]]
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=name)
+def test_every_swept_key_changes_the_run(path: Path) -> None:
+    """As `wandb agent` starts it: --key=value in the place of ${args}, after the configuration, so that it wins."""
+    sweep = yaml.safe_load(path.read_text())
+    assert (ROOT / sweep["program"]).is_file() and sweep["metric"]["name"] in LOGGED
+    command = sweep["command"]
+    base = command[command.index("--config") + 1]
+    assert command.index("--config") < command.index("${args}") and (ROOT / base).is_file()
+    for key, parameter in sweep["parameters"].items():
+        runs = {}
+        for value in tried(parameter):
+            cli = experiment([f"--config={ROOT / base}", f"--{key}={value}"])
+            assert cli.config[key] == pytest.approx(value) if isinstance(value, float) else cli.config[key] == value
+            runs[cli.folder] = value
+        assert len(runs) == len(tried(parameter)), f"{key} does not change the run: {runs}"
+
+
+@pytest.mark.parametrize(("path", "key"), list(product(SWEEPS, ("model.larning_rate", "model.lr.x"))))
+def test_a_misspelt_swept_key_is_an_error(path: Path, key: str) -> None:
+    base = yaml.safe_load(path.read_text())["command"][-2]
+    with pytest.raises(ValueError, match=key.split(".")[1]):
+        experiment([f"--config={ROOT / base}", f"--{key}=0.1"])
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=name)
+def test_sweep_fulfils_the_schema_of_wandb(path: Path) -> None:
+    schema = pytest.importorskip(
+        "sweeps.config.cfg", reason="W&B's own schema is in the package sweeps, which the program itself does not need"
+    )
+    assert schema.schema_violations_from_proposed_config(yaml.safe_load(path.read_text())) == []
