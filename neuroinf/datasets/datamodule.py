@@ -184,6 +184,14 @@ class SimulationDataModule(L.LightningDataModule):
                 f"observation.channels: found {unknown}, expected any of the simulator's "
                 f"{list(simulation.simulator.channels)}, spikes and stimulus"
             )
+        cut = getattr(
+            simulation.simulator, "spike_cut", None
+        )  # a simulator that blanks its spikes may say for how long
+        if cut is not None and abs(cut - seen.spike_cut) > 1e-9:
+            raise InputError(
+                f"observation.spike_cut is {seen.spike_cut:g} ms, the simulator cuts spikes for {cut:g} ms: recordings must be cut "
+                f"as simulations are, give both the same"
+            )
         for stimulus in (simulation.stimulus, self.test_simulation().stimulus):
             if "stimulus" in seen.channels:
                 hold_or_average(np.empty((1, 0)), stimulus.dt, seen.dt, 0)

@@ -119,6 +119,13 @@ def _simulation(provenance: dict[str, Any], which: str, trust: tuple[str, ...]) 
 
 
 def _check_same(estimator: Estimator, file: Dataset) -> None:
+    trained = estimator.provenance.get("simulation")
+    ours, theirs = (None if s is None else s["init_args"]["simulator"] for s in (trained, file.specification))
+    if ours is not None and theirs is not None and ours["class_path"] != theirs["class_path"]:
+        raise InputError(
+            f"{file.path} was simulated by {theirs['class_path']}, the checkpoint {estimator.path} infers the parameters of "
+            f"{ours['class_path']}: expected a dataset of the same simulator"
+        )
     for what, ours, theirs in (
         ("parameters", estimator.prior.names, file.names),
         ("units", estimator.prior.units, file.units),

@@ -162,6 +162,11 @@ class GLIF:
         self.El_reference = math.nan
 
     @property
+    def spike_cut(self) -> float | None:
+        """How long after a spike nothing is observed, ms; None where that is a parameter."""
+        return self.fixed.get("spike_cut_length")
+
+    @property
     def level_parameters(self) -> tuple[str, ...]:
         """All parameters of the level, fixed ones included, in canonical order."""
         names = list(UNITS)
@@ -352,7 +357,8 @@ def _in_threads(
     nor used on both sides of a fork, and callers do both.
     """
     # numba.get_num_threads() would start numba's own threads, and with them change torch's number of threads
-    threads = max(1, min(int(numba.config.NUMBA_NUM_THREADS), n, steps // STEPS_PER_THREAD))
+    available = int(numba.config.NUMBA_NUM_THREADS)  # pyright: ignore[reportPrivateImportUsage, reportAttributeAccessIssue]
+    threads = max(1, min(available, n, steps // STEPS_PER_THREAD))
     if threads == 1:
         return [rows(0, n)] if n else []
     edges = np.linspace(0, n, min(n, 4 * threads) + 1).astype(int)  # four pieces each, as neurons differ in cost

@@ -40,6 +40,8 @@ class LSTMGLIF:
     label_scale: tuple[float, ...] = (1e-3, 1e-3, 1.0, 1e2, 1e-3)
     published_losses: Mapping[str, float] = {"published test loss": 1.7527}
 
+    spike_cut: float = SPIKE_CUT
+
     def __init__(self) -> None:
         self._neuron = GLIF(level=1, frame="rest", fixed={"spike_cut_length": SPIKE_CUT})
 
