@@ -239,7 +239,8 @@ def novelty(path: Path, cell: Cell, estimator: Estimator) -> dict[str, Any]:
     mean = posterior.mean
     seconds = time.perf_counter() - begin
     known = estimator.novelty
-    distance = None if known is None else known.distance(posterior.features)
+    with torch.inference_mode():
+        distance = None if known is None else known.distance(estimator.density.embedding(posterior.features))
     return {
         "file": path.name,
         "cell": cell.label,

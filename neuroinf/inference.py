@@ -142,7 +142,9 @@ class Estimator:
         """
         x = np.asarray(sweeps)
         features = self.features(x[None] if isinstance(self.encoder, SweepPooling) else x)
-        warnings = [] if self.novelty is None else self.novelty.warnings(features)
+        # a recording without one of the channels is unlike all whole ones, and is not compared with them
+        whole = bool(np.isfinite(x).any((0, -1)).all())
+        warnings = [] if self.novelty is None or not whole else self.novelty.warnings(self.density.embedding(features))
         posterior = Posterior(self.prior, self.density, features, warnings)
         warnings.extend(posterior.doubts())
         return posterior

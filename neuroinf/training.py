@@ -33,6 +33,9 @@ from neuroinf.specification import specify
 # what there is to monitor
 LOGGED = ("val/loss", "val/loss_prior", "train/loss")
 
+# held-out simulations whose spread of embeddings is worth stating
+FEWEST_EMBEDDINGS = 20
+
 
 class TrainingCLI(LightningCLI):
     """LightningCLI with a run folder named after the configuration, so that the same command continues the same run."""
@@ -215,17 +218,18 @@ def train(arguments: Sequence[str]) -> Path:
 
 def release(best: Path, target: Path, model: AmortizedInference, data: SimulationDataModule) -> None:
     """Write the best checkpoint, in one move: without optimizer and loop states, with the whole learning curve and the
-    features of held-out simulations, by which a recording outside the training distribution is told.
+    spread of held-out simulations' embeddings, by which a recording outside the training distribution is told.
     """
     checkpoint = torch.load(best, map_location="cpu", weights_only=True)
     model.load_state_dict(checkpoint["state_dict"])
     model.eval().cpu()
     with torch.inference_mode():
-        features = torch.cat([model(x) for x, _ in data.val_dataloader()])
+        whole = [x[torch.isfinite(x).any(-1).all(-1)] for x, _ in data.val_dataloader()]  # no channel missing
+        embedding = torch.cat([model.density.embedding(model(x)) for x in whole if len(x)])
     checkpoint["neuroinf"] |= {
         "history": model.history,
         "training_seconds": model.seconds,
-        "novelty": vars(Novelty.fit(features)) if len(features) > 1 else None,
+        "novelty": vars(Novelty.fit(embedding)) if len(embedding) >= FEWEST_EMBEDDINGS else None,
     }
     for key in ("optimizer_states", "lr_schedulers", "callbacks", "loops"):
         checkpoint.pop(key, None)

@@ -38,6 +38,10 @@ class Density(Protocol):
         """Mean (B, P) of the parameters on the prior's own scale mapped to [0, 1]."""
         ...
 
+    def embedding(self, features: Tensor) -> Tensor:
+        """The last hidden layer (B, H): what the answer is made of."""
+        ...
+
     def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
         """As torch.nn.Module: a density is one."""
         ...
@@ -74,6 +78,10 @@ class Point(nn.Module):
         super().__init__()
         self.inputs, self.outputs, self.hidden = inputs, outputs, list(hidden)
         self.network = perceptron(inputs, self.hidden, outputs)
+
+    def embedding(self, features: Tensor) -> Tensor:
+        """See Density."""
+        return self.network[:-1](features)
 
     def loss(self, features: Tensor, z: Tensor) -> Tensor:
         """See Density."""
@@ -135,6 +143,10 @@ class Gaussian(nn.Module):
             (torch.arange(len(mean), device=mean.device)[:, None], row, column), lower * sd[:, row]
         )
         return mean, factor
+
+    def embedding(self, features: Tensor) -> Tensor:
+        """See Density."""
+        return self.network[:-1](features)
 
     def posterior(self, features: Tensor) -> Distribution:
         """See Density."""
