@@ -67,7 +67,8 @@ class Estimator:
             recording: A recording, or the sweeps of one neuron.
             voltage: Instead of a recording: membrane potential (T,), mV.
             stimulus: Injected current (T,), pA.
-            spikes: Spike times, ms; by default they are detected on the voltage.
+            spikes: Spike times, ms, on the stimulus' clock (its sample k acts from k dt to (k + 1) dt); by default they
+                are detected on the voltage.
             dt: Sampling step of voltage and stimulus, ms.
 
         Returns:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,9 @@ from neuroinf.commands.arguments import Arguments
 from neuroinf.commands.cells import recorded_cells
 from neuroinf.commands.simulate import read_data
 from neuroinf.errors import InputError
-from neuroinf.recordings import Recording
+from neuroinf.posterior import EDGE
+from neuroinf.priors import Prior
+from neuroinf.recordings import Recording, concerns
 from neuroinf.simulators import GLIF
 
 DEFAULT = "configs/glif.yaml"
@@ -48,8 +51,11 @@ def fit(arguments: Sequence[str]) -> None:
     from neuroinf.fits.glif import fit_recording
 
     results: list[dict[str, Any]] = []
+    remarks: list[str] = []
     for cell in recorded_cells(options.recording, options.sweeps):
+        remarks.extend(cell.notes)
         for sweep in cell.sweeps:
+            remarks.extend(concerns(sweep))
             begin = time.perf_counter()
             found = fit_recording(
                 _start(sweep, options.duration),
@@ -60,6 +66,7 @@ def fit(arguments: Sequence[str]) -> None:
                 data.observation.dt,
                 data.simulation.dt,
             )
+            remarks.extend(_at_the_edge(sweep.name, found, data.prior))
             results.append(
                 {
                     "recording": options.recording.name,
@@ -74,6 +81,22 @@ def fit(arguments: Sequence[str]) -> None:
                 }
             )
     print(json.dumps(results, indent=2, allow_nan=False) if options.json else _table(results))
+    for remark in dict.fromkeys(remarks):
+        print(f"note: {remark}", file=sys.stderr)
+
+
+def _at_the_edge(sweep: str, found: dict[str, float], prior: Prior) -> list[str]:
+    """Which fitted values lie at an end of their range: the neuron may lie beyond it, or be no such model."""
+    values = np.array([found[name] for name in prior.names])
+    with np.errstate(invalid="ignore"):
+        u = prior.to_unit(values)
+    names = [name for name, at in zip(prior.names, u, strict=True) if at < EDGE or at > 1 - EDGE]
+    if not names:
+        return []
+    return [
+        f"{sweep}: {', '.join(names)} at or beyond the end of the range in the configuration: the neuron may lie outside it, or "
+        f"not be such a model; try other ranges or another level (--config)"
+    ]
 
 
 def _start(sweep: Recording, duration: float | None) -> Recording:

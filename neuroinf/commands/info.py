@@ -50,6 +50,14 @@ def _checkpoint(path: Path, trust: Sequence[str]) -> str:
         f"  observes  {', '.join(estimator.observation.channels)} every {estimator.observation.dt:g} ms",
         f"  trained   {len(estimator.history)} epochs, {estimator.training_seconds:.0f} s",
     ]
+    made = estimator.provenance.get("simulation", {}).get("init_args", {})
+    if made:
+        simulator, stimulus = made["simulator"], made["stimulus"]
+        arguments = ", ".join(f"{key} {value}" for key, value in simulator["init_args"].items())
+        lines.append(f"  simulator {simulator['class_path']}: {arguments}")
+        lines.append(
+            f"  data      {made['n']:,} simulations, {stimulus['class_path']}, noise {dict(estimator.observation.noise)}"
+        )
     if estimator.history:
         last = min(estimator.history, key=lambda line: line["val/loss"])
         lines.append(f"  val/loss  {last['val/loss']:.4f} (the prior alone: {last['val/loss_prior']:.4f})")

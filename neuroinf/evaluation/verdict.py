@@ -168,6 +168,12 @@ def _calibration(metrics: Document) -> list[str]:
             sentences.append(
                 f"The 90 % intervals of {method} hold the truth as often as they say, for {listed(known)}."
             )
+        skewed = [name for name, p in entry["sbc_p"].items() if p is not None and p < SIGNIFICANCE]
+        if skewed:
+            sentences.append(
+                f"The posterior of {method} is miscalibrated for {listed(skewed)}: the truth's ranks among its samples are not "
+                f"uniform (simulation-based calibration, p < {SIGNIFICANCE:g})."
+            )
     return sentences
 
 
@@ -175,6 +181,8 @@ def _unanswered(metrics: Document) -> list[str]:
     n = metrics["n_test"]
     return [
         f"{method} answered {entry['n']} of {n} neurons; its scores are over those."
+        if entry["n"]
+        else f"{method} has no answer here."
         for method, entry in metrics["methods"].items()
         if entry["n"] < n
     ]

@@ -59,7 +59,7 @@ class Novelty:
         return [
             f"outside the training distribution: distance {distance:.1f} in embedding space, "
             f"{100 * (1 - FALSE_ALARMS):.0f} % of simulations lie within {self.limit:.1f} (median {self.median:.1f}): "
-            f"compare with the fit made for this neuron alone (neuroinf fit)"
+            f"compare with the fit made for this neuron alone (neuroinf fit), with other ranges or another level"
         ]
 
 

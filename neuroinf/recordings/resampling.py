@@ -77,7 +77,8 @@ def observe(recording: Recording, dt: float, cut: float, step: float | None = No
 
     A raw sample i is taken as the end of its window, which a simulation of step h calls grid time (i + 1) * dt_raw - h.
     Spike times found on raw samples are therefore moved by dt_raw - h, so that spikes, mask and stimulus
-    stand to each other as in a simulation (0.9 ms for a recording at 1 kHz and h = 0.1 ms).
+    stand to each other as in a simulation (0.9 ms for a recording at 1 kHz and h = 0.1 ms). Spike times that are given
+    are on the stimulus' clock, whose sample k acts from k dt to (k + 1) dt, as a simulation's are: they stay.
 
     Args:
         recording: As read; its spikes are kept if they are given, else detected (none without voltage).
@@ -93,21 +94,19 @@ def observe(recording: Recording, dt: float, cut: float, step: float | None = No
     """
     if recording.voltage is None:
         return resample(recording, dt)
-    spikes = recording.spikes
+    step, spikes = recording.dt if step is None else step, recording.spikes
     if spikes is None:
         try:
-            spikes = detect_spikes(recording.voltage, recording.dt)
+            spikes = detect_spikes(recording.voltage, recording.dt) + (recording.dt - step)
         except InputError as error:
             raise InputError(f"{recording.name}: {error}") from None
-    raw = cut_spikes(recording.voltage, spikes, recording.dt, cut)
+    raw = cut_spikes(recording.voltage, spikes, recording.dt, cut, step)
     observed = resample(replace(recording, voltage=raw), dt)
     assert observed.voltage is not None
-    # (j + 1) dt - h >= s + dt_raw - h: the simulator's mask for the shifted spikes is the raw clock's mask.
-    mask = cut_mask(observed.samples, spikes, dt, cut, recording.dt)
-    shift = 0.0 if step is None else recording.dt - step
+    mask = cut_mask(observed.samples, spikes, dt, cut, step)
     voltage = np.where(mask, np.nan, observed.voltage)
     attributes = _remark_high(recording, voltage, cut)
-    return replace(observed, voltage=voltage, spikes=spikes + shift, attributes=attributes)
+    return replace(observed, voltage=voltage, spikes=spikes, attributes=attributes)
 
 
 def _remark_high(recording: Recording, voltage: FloatArray, cut: float) -> dict[str, str]:

@@ -109,8 +109,8 @@ def cut_mask(samples: int, spikes: ArrayLike, dt: float, cut: float, step: float
     """
     step = dt if step is None else step
     times = np.asarray(spikes, dtype=np.float64)
-    # A millionth of a step: the spike times come from products of the step and are not exact.
-    slack = 1e-6 * min(dt, step)
+    # A hundredth of a step: stored spike times are float32, off by up to 1 microsecond within 20 s.
+    slack = 1e-2 * min(dt, step)
     first = np.ceil((times + step - slack) / dt - 1).astype(np.int64)
     last = np.ceil((times + cut + step - slack) / dt - 1).astype(np.int64)
     edges = np.zeros(samples + 1, dtype=np.int64)
