@@ -114,6 +114,7 @@ def _work(connection: Connection) -> None:
     """A worker's life: read the job, answer each shard's start with Done or an exception, end with the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     try:
+        # from the parent's own pipe, never from a file
         simulation, shards, workers = pickle.loads(connection.recv_bytes())
         _one_thread()
         bank = shards.read_bank()

@@ -32,7 +32,7 @@ class HeldOut:
 
     Args:
         file: The dataset.
-        simulation: What it holds; None if its simulator is not at hand.
+        simulation: What it holds.
         rows: Rows in use, sorted.
         observation: How the network sees them.
     """
