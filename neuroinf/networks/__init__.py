@@ -2,5 +2,8 @@
 
 from neuroinf.networks.densities import Density, Gaussian, Point
 from neuroinf.networks.encoders import BiLSTM, ConvBiLSTM, Encoder
+from neuroinf.networks.flow import Flow
+from neuroinf.networks.mixture import Mixture
+from neuroinf.networks.pooling import SweepPooling
 
-__all__ = ["BiLSTM", "ConvBiLSTM", "Density", "Encoder", "Gaussian", "Point"]
+__all__ = ["BiLSTM", "ConvBiLSTM", "Density", "Encoder", "Flow", "Gaussian", "Mixture", "Point", "SweepPooling"]

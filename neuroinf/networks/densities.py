@@ -1,8 +1,8 @@
 """From features to a statement about the parameters: a point, or a Gaussian in the prior's unconstrained space.
 
-Every density is a torch module with the same four calls, so that a model need not know which one it has:
-`loss(features, z)`, `floor(z)`, `posterior(features)` and `unit_mean(features, prior)`; z is the truth in the prior's
-unconstrained space, where the prior is the standard normal.
+Every density is a torch module with the same calls (`Density`), so that a model need not know which one it has; z is the
+truth in the prior's unconstrained space, where the prior is the standard normal. Densities that are not normal there:
+`networks.mixture`, `networks.flow`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Density(Protocol):
         ...
 
     def posterior(self, features: Tensor) -> Distribution | None:
-        """Distribution over z (B, P); None if the density states no uncertainty."""
+        """Distribution over z (B, P), with `sample` and `log_prob`; None if the density states no uncertainty."""
         ...
 
     def unit_mean(self, features: Tensor, prior: Prior) -> Tensor:
@@ -51,6 +51,9 @@ class Density(Protocol):
         ...
 
 
+LOG_SD = (-10.0, 4.0)  # of a standard deviation in z, where the prior's is 1
+
+
 def perceptron(inputs: int, hidden: Sequence[int], outputs: int) -> nn.Sequential:
     """Fully connected layers with SiLU; the last starts at zero, so that training starts at the prior."""
     layers: list[nn.Module] = []
@@ -61,6 +64,22 @@ def perceptron(inputs: int, hidden: Sequence[int], outputs: int) -> nn.Sequentia
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)
     return nn.Sequential(*layers, last)
+
+
+def prior_loss(z: Tensor) -> Tensor:
+    """Negative log density (B,) of z (B, P) under the prior, the standard normal."""
+    return 0.5 * (z.square() + math.log(2 * math.pi)).sum(-1)
+
+
+def cholesky_factor(log_sd: Tensor, lower: Tensor) -> Tensor:
+    """Lower triangular factor (..., P, P) with positive diagonal, of log_sd (..., P) and lower (..., P (P - 1) / 2)."""
+    p = log_sd.shape[-1]
+    sd = log_sd.clamp(*LOG_SD).exp()
+    factor = torch.diag_embed(sd)
+    row, column = torch.tril_indices(p, p, -1, device=sd.device)
+    # off-diagonals are relative to their row's sd: correlations are then free of the parameters' precision
+    factor[..., row, column] = lower * sd[..., row]
+    return factor
 
 
 class Point(nn.Module):
@@ -133,16 +152,9 @@ class Gaussian(nn.Module):
         """Mean (B, P) and Cholesky factor (B, P, P), or standard deviation (B, P) if diagonal."""
         p = self.outputs
         mean, log_sd, lower = self.network(features).float().tensor_split([p, 2 * p], -1)
-        sd = log_sd.clamp(-10, 4).exp()
         if self.covariance == "diagonal":
-            return mean, sd
-        factor = torch.diag_embed(sd)
-        row, column = torch.tril_indices(p, p, -1, device=features.device)
-        # off-diagonals are relative to their row's sd: correlations are then free of the parameters' precision
-        factor = factor.index_put(
-            (torch.arange(len(mean), device=mean.device)[:, None], row, column), lower * sd[:, row]
-        )
-        return mean, factor
+            return mean, log_sd.clamp(*LOG_SD).exp()
+        return mean, cholesky_factor(log_sd, lower)
 
     def embedding(self, features: Tensor) -> Tensor:
         """See Density."""
@@ -167,7 +179,7 @@ class Gaussian(nn.Module):
 
     def floor(self, z: Tensor) -> Tensor:
         """Negative log density under the prior."""
-        return 0.5 * (z.square() + math.log(2 * math.pi)).sum(-1)
+        return prior_loss(z)
 
     def unit_mean(self, features: Tensor, prior: Prior) -> Tensor:
         """See Density; in closed form."""
