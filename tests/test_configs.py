@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from neuroinf.training import LOGGED, experiment
+from neuroinf.experiment import LOGGED, experiment
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = sorted([*ROOT.glob("configs/*.yaml"), *ROOT.glob("configs/studies/*.yaml")])

@@ -9,6 +9,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import MISSING, fields
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,12 @@ from numpy.typing import NDArray
 
 from neuroinf import __version__
 from neuroinf.datasets.layout import CRC, OFFSETS, SCHEMA_VERSION, TIMES, attributes_crc, create, datasets, open_new
+from neuroinf.datasets.simulation import Simulation
 from neuroinf.errors import InputError
 from neuroinf.specification import Plain, differences
 
 Array = NDArray[Any]
+_DEFAULTS = {field.name: field.default for field in fields(Simulation) if field.default is not MISSING}
 
 
 class Shards:
@@ -168,7 +171,8 @@ class Shards:
 
 def refuse_other(ours: Plain, theirs: Plain, what: str, hint: str) -> None:
     """InputError naming the first key at which what is asked for differs from what is there."""
-    different = differences(ours["init_args"], theirs["init_args"])
+    # a file made before an argument was there is the file of its default
+    different = differences(_DEFAULTS | ours["init_args"], _DEFAULTS | theirs["init_args"])
     if different:
         key, values = different[0].split(": ", 1)
         raise InputError(f"{what} has another configuration: {key} (asked for / there) {values}; {hint}")

@@ -35,6 +35,8 @@ class Simulation:
         seed: Root seed. Row i depends on it and on i alone.
         waveforms: Size of the bank, S; waveform s depends on the seed and on s alone. If there are fewer rows, only
             those waveforms are kept that some row saw. A frozen stimulus has one.
+        sweeps: Rows of one neuron: row i is a sweep of neuron i // sweeps, which has the parameters of all its rows,
+            while waveform and noise are each row's own.
 
     Raises:
         InputError: if the parts do not fit each other.
@@ -48,11 +50,16 @@ class Simulation:
     record_dt: float
     seed: int = 0
     waveforms: int = 4096
+    sweeps: int = 1
 
     def __post_init__(self) -> None:
-        for name, least in (("n", 1), ("waveforms", 1), ("seed", 0)):
+        for name, least in (("n", 1), ("waveforms", 1), ("seed", 0), ("sweeps", 1)):
             if getattr(self, name) < least:
                 raise InputError(f"simulation.{name} must be at least {least}, found {getattr(self, name)}")
+        if self.n % self.sweeps:
+            raise InputError(
+                f"simulation.n counts rows and must be a multiple of simulation.sweeps, found {self.n} and {self.sweeps}"
+            )
         if not (math.isfinite(self.dt) and self.dt > 0):
             raise InputError(f"simulation.dt must be a positive number of ms, found {self.dt}")
         _multiple(self.record_dt, self.dt, "simulation.record_dt", "simulation.dt")
@@ -96,9 +103,9 @@ class Simulation:
         """Duration of each row, ms."""
         return float(self.stimulus.duration)
 
-    def with_stimulus(self, stimulus: Stimulus, n: int, seed: int) -> Simulation:
-        """The same neurons' distribution under another stimulus, number of rows and seed."""
-        return replace(self, stimulus=stimulus, n=n, seed=seed)
+    def with_stimulus(self, stimulus: Stimulus, n: int, seed: int, sweeps: int = 1) -> Simulation:
+        """The same neurons' distribution under another stimulus, number of rows, seed and number of sweeps."""
+        return replace(self, stimulus=stimulus, n=n, seed=seed, sweeps=sweeps)
 
     def bank(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The bank: its waveforms' numbers (S,), sorted, and the waveforms (S, K, T)."""
@@ -113,12 +120,18 @@ class Simulation:
         """Simulate rows start to stop - 1, given the bank."""
         streams, prior = Streams(self.seed, ROW), self.prior
         theta, seeds = np.empty((stop - start, len(prior.names))), []
-        index = np.empty(stop - start, np.int64)
+        index, neuron = np.empty(stop - start, np.int64), np.arange(start, stop) // self.sweeps
         for i, row in enumerate(range(start, stop)):
             stream = streams(row)
             seed, index[i] = self._draw_waveform(stream)
             seeds.append(seed)
-            theta[i] = prior.row(row, stream)
+            if row % self.sweeps and i:
+                theta[i] = theta[i - 1]
+                continue
+            if row % self.sweeps:  # a neuron's parameters come from the stream of its first sweep
+                stream = streams(row - row % self.sweeps)
+                self._draw_waveform(stream)
+            theta[i] = prior.row(int(neuron[i]), stream)
         index = np.searchsorted(numbers, index).astype(np.int32)
         columns = theta[:, [prior.names.index(name) for name in self.simulator.parameters]]
         scale = None
@@ -126,7 +139,7 @@ class Simulation:
             scale = np.asarray(self.simulator.rheobase(columns), np.float64)
         steps = round(self.duration / self.dt)
         per_call = self._rows_per_call(4 * steps * (bank.shape[1] + 1 + len(self.simulator.channels)))
-        rows = SimulatedRows(theta, index, scale)
+        rows = SimulatedRows(theta, index, scale, neuron.astype(np.int32) if self.sweeps > 1 else None)
         for i in range(0, stop - start, per_call):
             part = slice(i, i + per_call)
             stimulus = present(bank[index[part]], None if scale is None else scale[part])
@@ -206,11 +219,14 @@ class Simulation:
 
 @dataclass
 class SimulatedRows:
-    """Simulated rows: parameters (n, P), waveform index (n,), scale (n,) or None, and the response in parts of rows."""
+    """Simulated rows: parameters (n, P), waveform index (n,), scale (n,) or None, neuron (n,) or None where each row
+    is a neuron, and the response in parts of rows.
+    """
 
     theta: NDArray[np.float64]
     index: NDArray[np.int32]
     scale: NDArray[np.float64] | None
+    neuron: NDArray[np.int32] | None = None
     arrays: dict[str, list[NDArray[np.float32]]] = field(default_factory=dict)
     spikes: list[NDArray[np.float32]] = field(default_factory=list)
     status: list[NDArray[np.uint8]] = field(default_factory=list)
@@ -220,6 +236,8 @@ class SimulatedRows:
         found: dict[str, NDArray[Any]] = {"parameters": self.theta, "stimulus/index": self.index}
         if self.scale is not None:
             found["stimulus/scale"] = self.scale
+        if self.neuron is not None:
+            found["neuron"] = self.neuron
         found |= {name: np.concatenate(parts) for name, parts in self.arrays.items()}
         if self.spikes:
             found["response/spikes/offsets"] = np.cumsum([0, *map(len, self.spikes)], dtype=np.int64)

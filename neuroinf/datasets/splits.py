@@ -27,8 +27,36 @@ class Split(Protocol):
     """Assigns each of N rows to training, validation, test or none."""
 
     def partition(self, names: tuple[str, ...], theta: NDArray[np.float64], waveform: Rows, seed: int) -> Partition:
-        """Rows by their parameters theta (N, P) and the index (N,) of the waveform that each saw."""
+        """Rows by their parameters theta (N, P) and the index (N,) of the waveform that each saw.
+
+        Where neurons have several sweeps, neurons are divided instead, and waveform is (N, S): see `divide`.
+        """
         ...
+
+
+def divide(
+    split: Split, names: tuple[str, ...], theta: NDArray[np.float64], waveform: Rows, sweeps: int, seed: int
+) -> Partition:
+    """The rows of a file by a split that keeps the sweeps of a neuron together.
+
+    Args:
+        split: What divides rows or, if there are several sweeps, neurons.
+        names: Names of the parameters.
+        theta: Parameters of the rows (N, P).
+        waveform: Waveform index of the rows (N,).
+        sweeps: Rows of each neuron, S: row i belongs to neuron i // S.
+        seed: Of the split.
+
+    Raises:
+        InputError: if the split cannot divide this file.
+    """
+    if sweeps == 1:
+        return split.partition(names, theta, waveform, seed)
+    neurons = split.partition(names, theta[::sweeps], waveform.reshape(-1, sweeps), seed)
+    train, val, test = (
+        (part[:, None] * sweeps + np.arange(sweeps)).ravel() for part in (neurons.train, neurons.val, neurons.test)
+    )
+    return Partition(train, val, test)
 
 
 def _check_fraction(value: float, where: str) -> None:
@@ -90,6 +118,11 @@ class HeldOutWaveforms:
 
     def partition(self, names: tuple[str, ...], theta: NDArray[np.float64], waveform: Rows, seed: int) -> Partition:
         """See Split."""
+        if waveform.ndim > 1:
+            raise InputError(
+                "HeldOutWaveforms divides rows by their waveform, and here a neuron has several sweeps, each with its own "
+                "(simulation.sweeps): take RandomRows, and test under another stimulus by data.test_stimulus"
+            )
         bank = np.unique(waveform)
         if len(bank) < 2:
             raise InputError(

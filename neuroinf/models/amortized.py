@@ -33,6 +33,8 @@ class AmortizedInference(L.LightningModule):
         observation: What is observed: defines the C rows of x.
         encoder: Makes the encoder from C.
         density: Makes the density from the encoder's number of features and P.
+        pooling: Makes, from the encoder of one sweep, the encoder of a neuron's sweeps: x is then (B, C, T) or
+            (B, S, C, T). None: every sweep is a neuron of its own.
         lr: Largest learning rate.
         weight_decay: Decoupled weight decay.
         schedule: "one_cycle" over the whole training, or "constant".
@@ -44,6 +46,7 @@ class AmortizedInference(L.LightningModule):
         observation: Observation,
         encoder: Callable[[int], nn.Module],
         density: Callable[[int, int], nn.Module],
+        pooling: Callable[[nn.Module], nn.Module] | None = None,
         lr: float = 2.0e-3,
         weight_decay: float = 1.0e-4,
         schedule: Literal["one_cycle", "constant"] = "one_cycle",
@@ -54,7 +57,8 @@ class AmortizedInference(L.LightningModule):
         if not (math.isfinite(weight_decay) and weight_decay >= 0):
             raise InputError(f"model.weight_decay must not be negative, found {weight_decay}")
         self.prior, self.observation = prior, observation
-        self.encoder = cast(Encoder, encoder(observation.width))
+        one = encoder(observation.width)
+        self.encoder = cast(Encoder, one if pooling is None else pooling(one))
         self.density = cast(Density, density(self.encoder.features, len(prior.names)))
         self.lr, self.weight_decay, self.schedule = lr, weight_decay, schedule
         self.history: list[dict[str, float]] = []
@@ -64,7 +68,7 @@ class AmortizedInference(L.LightningModule):
         self._train_loss: list[Tensor] = []
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features (B, F) of observations (B, C, T)."""
+        """Features (B, F) of observations (B, C, T) or, of several sweeps each, (B, S, C, T)."""
         return self.encoder(x)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
@@ -78,22 +82,13 @@ class AmortizedInference(L.LightningModule):
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Log the loss beside that of the prior."""
         x, z = batch
-        self.log("val/loss", self.density.loss(self(x).float(), z).mean(), batch_size=len(z), sync_dist=True)
+        loss = self.density.loss(self(x).float(), z).mean()
+        self.log("val/loss", loss, batch_size=len(z), sync_dist=True)
         self.log("val/loss_prior", self.density.floor(z).mean(), batch_size=len(z), sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         """AdamW, with the learning rate rising and falling once over the training."""
-        decayed = [p for p in self.parameters() if p.ndim > 1]
-        others = [p for p in self.parameters() if p.ndim <= 1]
-        groups = [{"params": decayed, "weight_decay": self.weight_decay}, {"params": others, "weight_decay": 0.0}]
-        # gradients of a likelihood change scale within a few hundred steps: a second moment of 0.999 lags behind
-        optimizer: Optimizer = torch.optim.AdamW(groups, lr=self.lr, betas=(0.9, 0.99))
-        if self.schedule == "constant":
-            return optimizer
-        steps = max(int(self.trainer.estimated_stepping_batches), 4)
-        # a tenth of the training, but two steps at least: torch divides by the number of rising steps less one
-        cycle: LRScheduler = OneCycleLR(optimizer, self.lr, total_steps=steps, pct_start=max(0.1, 2 / steps))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
+        return one_cycle(list(self.parameters()), self.lr, self.weight_decay, self.trainer, self.schedule == "constant")
 
     def on_fit_start(self) -> None:
         """Start the clock; time spent before an interruption is already in the checkpoint."""
@@ -137,3 +132,19 @@ class AmortizedInference(L.LightningModule):
         """Continue the learning curve and the clock."""
         content = checkpoint["neuroinf"]
         self.history, self.seconds = list(content["history"]), float(content["training_seconds"])
+
+
+def one_cycle(
+    parameters: list[nn.Parameter], lr: float, weight_decay: float, trainer: L.Trainer, constant: bool = False
+) -> Any:
+    """AdamW for Lightning, with the learning rate rising and falling once over the training, or constant."""
+    decayed, others = [p for p in parameters if p.ndim > 1], [p for p in parameters if p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+    # gradients of a likelihood change scale within a few hundred steps: a second moment of 0.999 lags behind
+    optimizer: Optimizer = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.99))
+    if constant:
+        return optimizer
+    steps = max(int(trainer.estimated_stepping_batches), 4)
+    # a tenth of the training, but two steps at least: torch divides by the number of rising steps less one
+    cycle: LRScheduler = OneCycleLR(optimizer, lr, total_steps=steps, pct_start=max(0.1, 2 / steps))
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 import zuko
@@ -82,7 +83,7 @@ class Flow(nn.Module):
             passes=2 if couplings and outputs > 1 else None,
             activation=nn.SiLU,
         )
-        for transform in self.splines.transform.transforms:  # a spline of zeros is the identity
+        for transform in cast(Any, self.splines.transform.transforms):  # a spline of zeros is the identity
             last = transform.hyper[-1]
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
@@ -160,7 +161,7 @@ class FlowPosterior(Distribution):
         residual: Distribution of the Gaussian's residuals, (B, P).
     """
 
-    arg_constraints = {}  # noqa: RUF012  (torch's own convention)
+    arg_constraints = {}  # noqa: RUF012  # pyright: ignore  (torch's own convention)
 
     def __init__(self, mean: Tensor, factor: Tensor, residual: zuko.distributions.NormalizingFlow) -> None:
         super().__init__(mean.shape[:-1], mean.shape[-1:], validate_args=False)
@@ -169,7 +170,7 @@ class FlowPosterior(Distribution):
     def push(self, e: Tensor) -> Tensor:
         """Standard normal draws e (S, P) or (S, B, P) to draws of z (S, B, P)."""
         e = e[:, None].expand(-1, *self.batch_shape, -1) if e.ndim == 2 else e
-        moved = self.residual.transform.inv(e)
+        moved = cast(Tensor, self.residual.transform.inv(e))
         return self.location + (self.factor @ moved[..., None])[..., 0]
 
     def rsample(self, sample_shape: torch.Size | Sequence[int] = ()) -> Tensor:
@@ -190,6 +191,6 @@ class FlowPosterior(Distribution):
 
 def _normal_points(n: int, p: int) -> Tensor:
     """n points (n, P), n even, spread evenly under the standard normal, each with its mirror image; always the same."""
-    points = ndtri(qmc.Sobol(p, seed=0).random(n // 2).clip(1e-6, 1 - 1e-6))
-    half = torch.from_numpy(points).float()
+    points = qmc.Sobol(p, seed=0).random(n // 2)  # pyright: ignore[reportCallIssue]  (scipy before 1.15 has no rng)
+    half = torch.from_numpy(ndtri(points.clip(1e-6, 1 - 1e-6))).float()
     return torch.cat([half, -half])

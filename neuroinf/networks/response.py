@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from neuroinf.networks.filters import exponential_filters, last_event, restart
+from neuroinf.networks.response_kernel import products
 from neuroinf.networks.scaling import Scaled
 
 TRIGGERED_LAGS = (1, 2, 3, 5, 9)  # samples before an event
@@ -75,18 +76,29 @@ class ResponseStatistics(nn.Module):
 
     def _one(self, scaled: Scaled, response: int) -> Tensor:
         """Features of one response."""
-        products: list[tuple[Tensor, Tensor]] = []
-        for values, observed in zip(scaled.values.split(ROWS), scaled.observed.split(ROWS), strict=True):
-            y, seen = values[:, response], observed[:, response]
-            gap = self._events_and_their_gaps(values, seen)
-            products.append((self._gram(values, y, seen, last_event(gap)), self._before_events(values, y, seen, gap)))
-        gram, before = (torch.cat(part) for part in zip(*products, strict=True))
+        if scaled.values.device.type == "cpu" and not scaled.values.requires_grad:
+            rows = (response, self.events, self.inputs)
+            gram, before = products(
+                scaled.values, scaled.observed, *rows, self.time_constants, self.memories, TRIGGERED_LAGS
+            )
+        else:
+            gram, before = self.products(scaled, response)
         features = [before]
         for penalty in self.ridges:
             coefficients, unexplained = regress(gram[..., 1:, 1:], gram[..., 1:, 0], penalty)
             features += [coefficients.flatten(1), unexplained.flatten(1)]
             features += [part.flatten(1) for part in self._derived(coefficients, scaled, response)]
         return torch.cat(features, 1).masked_fill(scaled.mean[:, response, None].isnan(), torch.nan)
+
+    def products(self, scaled: Scaled, response: int) -> tuple[Tensor, Tensor]:
+        """As :func:`response_kernel.products`, on any device, and differentiable."""
+        parts: list[tuple[Tensor, Tensor]] = []
+        for values, observed in zip(scaled.values.split(ROWS), scaled.observed.split(ROWS), strict=True):
+            y, seen = values[:, response], observed[:, response]
+            gap = self._events_and_their_gaps(values, seen)
+            parts.append((self._gram(values, y, seen, last_event(gap)), self._before_events(values, y, seen, gap)))
+        gram, before = (torch.cat(part) for part in zip(*parts, strict=True))
+        return gram, before
 
     def _derived(self, coefficients: Tensor, scaled: Scaled, response: int) -> list[Tensor]:
         """Level at rest, log rate, log slope and log gain per input, current per event; in the recording's units."""

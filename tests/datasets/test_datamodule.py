@@ -8,7 +8,8 @@ import torch
 from torch.nn.functional import pad
 
 from neuroinf.datasets import HeldOutWaveforms, Observation, Simulation, SimulationDataModule, generate
-from neuroinf.datasets.datamodule import EpochShuffle, Views
+from neuroinf.datasets.batches import EpochBatches
+from neuroinf.datasets.views import Views
 from neuroinf.priors import Parameter, Prior
 from neuroinf.simulators import GLIF
 from neuroinf.stimuli import LongSquare, Noise1, Noise2, OrnsteinUhlenbeck
@@ -69,7 +70,7 @@ def test_epochs_differ_in_order_and_noise(path: Path) -> None:
 
 def test_shuffles_well() -> None:
     """Rank correlation of position and row within 4 standard errors (1/sqrt(n)): false-alarm rate 6e-5."""
-    order = [row for _, row in EpochShuffle(np.arange(5000), seed=0, shuffle=True)]
+    order = np.concatenate([rows[:, 0] for _, rows in EpochBatches(np.arange(5000)[:, None], 64, seed=0, shuffle=True)])
     assert abs(np.corrcoef(order, np.arange(5000))[0, 1]) < 4 / np.sqrt(5000)
 
 
@@ -84,7 +85,7 @@ def test_view_is_the_file_at_the_observed_step(path: Path) -> None:
     simulation = small()
     clean = Observation(dt=1.0, spike_cut=3.0)
     views = Views(path, clean, simulation.prior, simulation.duration, seed=0, hold=False)
-    x, z = views[(0, 5)]
+    x, z = (part[0] for part in views[(0, np.array([[5]]))])
     content = views.file.rows(np.array([5]))
     np.testing.assert_array_equal(x[0].numpy(), content.continuous["voltage"][0, 1::2])
     np.testing.assert_allclose(

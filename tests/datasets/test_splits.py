@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from neuroinf.datasets.splits import HeldOutRegion, HeldOutWaveforms, RandomRows, Split
+from neuroinf.datasets.splits import HeldOutRegion, HeldOutWaveforms, RandomRows, Split, divide
 from neuroinf.errors import InputError
 
 NAMES = ("C", "El")
@@ -21,6 +21,23 @@ def test_disjoint_complete_reproducible(split: Split) -> None:
     np.testing.assert_array_equal(parts.train, again.train)
     other = split.partition(NAMES, THETA, WAVEFORM, seed=4)
     assert not np.array_equal(parts.val, other.val)
+
+
+@pytest.mark.parametrize("split", [SPLITS[0], SPLITS[2]], ids=lambda s: type(s).__name__)
+def test_the_sweeps_of_a_neuron_stay_together(split: Split) -> None:
+    theta, waveform = np.repeat(THETA, 4, axis=0), np.arange(2000) % 20
+    parts = divide(split, NAMES, theta, waveform, 4, seed=3)
+    neurons = split.partition(NAMES, THETA, waveform[::4], seed=3)
+    for rows, whole in ((parts.train, neurons.train), (parts.val, neurons.val), (parts.test, neurons.test)):
+        np.testing.assert_array_equal(rows.reshape(-1, 4) // 4, np.repeat(whole[:, None], 4, axis=1))
+        np.testing.assert_array_equal(rows % 4, np.tile(np.arange(4), len(whole)))
+    alone = divide(split, NAMES, THETA, WAVEFORM, 1, seed=3)
+    np.testing.assert_array_equal(alone.train, split.partition(NAMES, THETA, WAVEFORM, seed=3).train)
+
+
+def test_waveforms_are_not_held_out_where_a_neuron_has_several() -> None:
+    with pytest.raises(InputError, match=r"HeldOutWaveforms.*data\.test_stimulus"):
+        divide(SPLITS[1], NAMES, np.repeat(THETA, 4, axis=0), np.arange(2000) % 20, 4, seed=3)
 
 
 def test_random_fractions() -> None:

@@ -14,7 +14,8 @@ from neuroinf.errors import InputError
 from neuroinf.networks.encoders import BiLSTM, ConvBiLSTM, Encoder, Recurrence
 from neuroinf.networks.filters import exponential_filters, last_event, restart
 from neuroinf.networks.pooling import SweepPooling
-from neuroinf.networks.response import ResponseStatistics, Standardise, regress
+from neuroinf.networks.response import TRIGGERED_LAGS, ResponseStatistics, Standardise, regress
+from neuroinf.networks.response_kernel import products
 from neuroinf.networks.scaling import scale
 
 C, T = 3, 400
@@ -222,6 +223,21 @@ def test_statistics_find_the_linear_system(tau: float) -> None:
     rest, gain = features[:, 24:26], features[:, 30:32]
     torch.testing.assert_close(rest, (-65 - offset)[:, None].expand(3, 2), rtol=0, atol=5e-3)
     torch.testing.assert_close(gain, gains.abs().log()[:, None].expand(3, 2), rtol=0, atol=5e-3)
+
+
+@pytest.mark.parametrize("inputs", [[2], []])
+@pytest.mark.parametrize("events", [[1], []])
+def test_compiled_sums_of_the_statistics_equal_those_of_torch(events: list[int], inputs: list[int]) -> None:
+    """With gaps after spikes, a hidden stretch, padding, and a response that was not observed at all."""
+    x = recordings(6)
+    x[1, :, 300:], x[2, 0, 50:90], x[3, 0] = torch.nan, torch.nan, torch.nan
+    scaled = scale(x, ["response", "events", "input"])
+    statistics = ResponseStatistics([0], events, inputs, [3.0, 30.0, 200.0], [10.0, 100.0])
+    found = products(
+        scaled.values, scaled.observed, 0, events, inputs, [3.0, 30.0, 200.0], [10.0, 100.0], TRIGGERED_LAGS
+    )
+    for ours, expected in zip(found, statistics.products(scaled, 0), strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_standardised_features_have_unit_moments_and_do_not_mix_rows() -> None:

@@ -1,0 +1,162 @@
+"""The experiment that a command line describes: data, model and trainer, made and checked before anything is written."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import wandb
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+
+from neuroinf.configuration import one_line
+from neuroinf.datasets.datamodule import SimulationDataModule
+from neuroinf.destinations import check_file, check_folder
+from neuroinf.errors import InputError
+from neuroinf.models.amortized import AmortizedInference
+from neuroinf.models.progress import TrainingProgress
+from neuroinf.models.readout import ReadoutStage
+
+# what there is to monitor
+LOGGED = ("val/loss", "val/loss_prior", "train/loss")
+
+
+class TrainingCLI(LightningCLI):
+    """LightningCLI with a run folder named after the configuration, so that the same command continues the same run."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Beside Lightning's: where to put things, when to stop, and what the model takes from the data."""
+        parser.add_argument("--name", type=str, default="run", help="first part of the run folder's name")
+        parser.add_argument("--runs", type=str, default="runs", help="folder of all runs")
+        parser.add_argument("--output", type=str | None, default=None, help="also write the best checkpoint here")
+        parser.add_lightning_class_args(EarlyStopping, "early_stopping")
+        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_class_arguments(ReadoutStage, "readout")
+        parser.set_defaults(
+            {
+                "early_stopping.monitor": "val/loss",
+                "early_stopping.patience": 10,
+                "checkpoint.monitor": "val/loss",
+                "checkpoint.filename": "best",
+                "checkpoint.save_last": True,
+                "checkpoint.enable_version_counter": False,
+                "checkpoint.auto_insert_metric_name": False,
+            }
+        )
+        parser.link_arguments("data.prior", "model.prior", apply_on="instantiate")
+        parser.link_arguments("data.observation", "model.observation", apply_on="instantiate")
+
+    def before_instantiate_classes(self) -> None:
+        """Name the run folder: the same configuration always has the same one."""
+        self._check()
+        written = self.parser.dump(self.config, skip_none=False, skip_link_targets=True)
+        kept = [line for line in written.splitlines() if not line.startswith(("output:", "config:"))]
+        digest = hashlib.sha256("\n".join(kept).encode()).hexdigest()[:8]
+        self.folder = Path(self.config.runs) / f"{self.config.name}-{digest}"
+        self.written = written
+        self.config.checkpoint.dirpath = str(self.folder)
+
+    @property
+    def readout(self) -> ReadoutStage:
+        """The second stage."""
+        return self.config_init["readout"]
+
+    def _check(self) -> None:
+        """Refuse now what Lightning would notice only in the middle of the training."""
+        for key in ("early_stopping", "checkpoint"):
+            monitor = self.config[key].monitor
+            if monitor is not None and monitor not in LOGGED:
+                raise InputError(f"{key}.monitor: expected one of {', '.join(LOGGED)}, found {monitor!r}")
+        epochs = self.config.trainer.max_epochs
+        if epochs is not None and epochs < 1:
+            raise InputError(f"trainer.max_epochs: expected at least 1, found {epochs}")
+        check_folder(Path(self.config.runs), "runs")
+        check_file(Path(self.config.data.path), "data.path")
+        if self.config.output:
+            check_file(Path(self.config.output), "output")
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Lightning's trainer with our progress bar, and without loggers, which would make folders: see `loggers`."""
+        if self.config.trainer.logger is None:
+            kwargs["logger"] = False
+        shown = self.config.trainer.enable_progress_bar is not False
+        try:
+            # Lightning's bar starts anew each epoch and cannot tell the time left
+            trainer = super().instantiate_trainer(enable_progress_bar=False, **kwargs)
+        except Exception as error:  # Lightning names neither the key nor the section
+            raise InputError(f"trainer: {error}") from error
+        if shown:
+            trainer.callbacks.append(TrainingProgress())  # pyright: ignore[reportAttributeAccessIssue]
+        return trainer
+
+    def loggers(self, folder: Path) -> list[Logger]:
+        """A table of all logged values and W&B's logger, in `folder`, unless the configuration has its own."""
+        if self.config.trainer.logger is not None:
+            return self.trainer.loggers
+        return [CSVLogger(str(folder), name="", version=""), *_wandb(self.config.name, folder)]
+
+
+def _wandb(name: str, folder: Path) -> list[WandbLogger]:
+    """W&B's logger: offline unless an account is set up, off if WANDB_MODE=disabled; never a prompt."""
+    mode = os.environ.get("WANDB_MODE")
+    if mode == "disabled":
+        return []
+    if mode is None and not _has_account():
+        os.environ["WANDB_MODE"] = "offline"
+    os.environ.setdefault("WANDB_SILENT", "true")
+    folder.mkdir(parents=True, exist_ok=True)
+    offline = os.environ.get("WANDB_MODE") == "offline"
+    settings = wandb.Settings(silent=True)
+    return [WandbLogger(project="neuroinf", name=name, save_dir=str(folder), offline=offline, settings=settings)]
+
+
+def _has_account() -> bool:
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    netrc = Path(os.environ.get("NETRC", Path.home() / ".netrc"))
+    return netrc.is_file() and "api.wandb.ai" in netrc.read_text(errors="replace")
+
+
+def experiment(arguments: Sequence[str]) -> TrainingCLI:
+    """The data, model and trainer that a command line describes, made and checked; nothing is simulated or written.
+
+    Args:
+        arguments: As :func:`train`.
+
+    Raises:
+        InputError: on a bad configuration.
+    """
+    for noisy in ("lightning.pytorch", "lightning.fabric"):  # hardware, seeds and tips: no news to a user
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        cli = TrainingCLI(
+            AmortizedInference,
+            SimulationDataModule,
+            args=list(arguments),
+            run=False,
+            save_config_callback=None,
+            seed_everything_default=0,
+            trainer_defaults={
+                "num_sanity_val_steps": 0,
+                "enable_model_summary": False,
+                "log_every_n_steps": 20,
+                "use_distributed_sampler": False,  # the data module's own sampler shares rows among processes
+            },
+            parser_kwargs={"exit_on_error": False},
+        )
+    except Exception as error:  # jsonargparse raises many types for a bad configuration
+        groups = {"data": SimulationDataModule, "model": AmortizedInference, "trainer": Trainer}
+        groups |= {"early_stopping": EarlyStopping, "checkpoint": ModelCheckpoint, "readout": ReadoutStage}
+        raise one_line(error, arguments, groups) from error
+    if cli.datamodule.together > 0 and cli.config.model.pooling is None:
+        raise InputError(
+            f"data.together is {cli.datamodule.together:g}, but the model takes one sweep at a time: give model.pooling, "
+            f"such as {{class_path: neuroinf.networks.SweepPooling}}, or leave data.together at 0"
+        )
+    return cli
