@@ -5,6 +5,7 @@ map of one segment, the pass does the chain rule through time and adds up what a
 nothing of the size of the recording is stored.
 """
 
+from copy import copy
 from typing import Any, NamedTuple
 
 import numba
@@ -57,14 +58,34 @@ class Layout:
     """
 
     def __init__(self, voltage: Tensor, stimulus: Tensor, where: Segments) -> None:
-        row, window = torch.nonzero(~voltage.isnan() & (where.observed >= 0), as_tuple=True)
-        sample = torch.full_like(where.kind, NOT_SEEN)
-        sample[row, where.observed[row, window]] = window
-        self.kind, self.window, self.sample = where.kind.numpy(), where.window.numpy(), sample.numpy()
-        self.role = (where.silent * SILENT + where.spike * SPIKE).to(torch.int8).numpy()
+        self.kind, self.window = where.kind.numpy(), where.window.numpy()
         self.voltage, self.stimulus = voltage.numpy(), stimulus.numpy()
-        self.count = torch.bincount(row, minlength=len(voltage))
+        self.sample, count = _samples(where.observed.numpy(), self.voltage, self.kind.shape[1])
+        self.count = torch.from_numpy(count)
+        self.role = where.silent.numpy() * np.int8(SILENT) + where.spike.numpy() * np.int8(SPIKE)
         self.longest = where.longest
+
+    def rows(self, index: IntArray) -> "Layout":
+        """The rows at `index`, in that order."""
+        if len(index) == len(self.kind) and (index == np.arange(len(index))).all():
+            return self
+        part = copy(self)
+        for name in ("kind", "window", "sample", "role", "voltage", "stimulus"):
+            setattr(part, name, getattr(self, name)[index])
+        part.count = self.count[torch.from_numpy(index)]
+        return part
+
+
+@numba.njit(cache=True, nogil=True)
+def _samples(observed: IntArray, voltage: FloatArray, length: int) -> tuple[IntArray, IntArray]:
+    """The window that each segment's end was observed in, and the number of such samples."""
+    sample, count = np.full((len(observed), length), NOT_SEEN), np.zeros(len(observed), np.int64)
+    for b in range(len(observed)):
+        for w in range(observed.shape[1]):
+            if observed[b, w] >= 0 and not np.isnan(voltage[b, w]):
+                sample[b, observed[b, w]] = w
+                count[b] += 1
+    return sample, count
 
 
 @numba.njit(cache=True, nogil=True)
