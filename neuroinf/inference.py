@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,10 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from neuroinf.checkpoints import read_checkpoint
-from neuroinf.construction import build
+from neuroinf.construction import build, simulation_from_spec
 from neuroinf.datasets.observation import Observation
+from neuroinf.datasets.simulation import Simulation
 from neuroinf.errors import InputError
-from neuroinf.models.novelty import Novelty
+from neuroinf.models.examination import examine
+from neuroinf.models.novelty import Novelty, Score
 from neuroinf.networks.densities import Density
 from neuroinf.networks.encoders import Encoder
 from neuroinf.networks.pooling import SweepPooling
@@ -29,7 +32,20 @@ FloatArray = NDArray[np.floating]
 
 @dataclass(frozen=True)
 class Estimator:
-    """What a checkpoint knows: from observations to posteriors over the parameters of its prior."""
+    """What a checkpoint knows: from observations to posteriors over the parameters of its prior.
+
+    Args:
+        path: Where it was read.
+        prior: Of the parameters.
+        observation: What the network sees.
+        encoder: Observations to features.
+        density: Features to a statement about the parameters.
+        novelty: How recordings outside the training distribution are told; None if the checkpoint has no such thing.
+        history: The learning curve.
+        training_seconds: What it cost.
+        provenance: What it was trained on, as plain types.
+        trust: Packages beside neuroinf whose classes it may name.
+    """
 
     path: Path
     prior: Prior
@@ -40,9 +56,18 @@ class Estimator:
     history: list[dict[str, float]]
     training_seconds: float
     provenance: dict[str, Any]
+    trust: tuple[str, ...] = ()
+
+    @cached_property
+    def simulation(self) -> Simulation | None:
+        """What it was trained on; None if it does not say, or names classes of a package that is not trusted."""
+        try:
+            return simulation_from_spec(self.provenance["simulation"], self.trust)
+        except (KeyError, InputError):
+            return None
 
     @torch.inference_mode()
-    def features(self, x: FloatArray | Tensor, batch: int = 256) -> Tensor:
+    def features(self, x: FloatArray | Tensor, batch: int = 64) -> Tensor:
         """Features (n, F) of observations (n, C, T) or, of several sweeps each, (n, S, C, T); nan = not observed."""
         x = torch.as_tensor(x, dtype=torch.float32)
         if x.ndim not in (3, 4) or x.shape[-2] != self.observation.width:
@@ -138,17 +163,47 @@ class Estimator:
     def posterior(self, sweeps: FloatArray) -> Posterior:
         """Posterior of one neuron from its sweeps (S, C, T).
 
-        An encoder of sets takes them all at once. With any other, each sweep has its own posterior, and they are put
-        together as far as they agree (see `networks.agreement`).
+        An encoder of sets takes as many at once as it was trained on at most, in the order given. With any other, each
+        sweep has its own posterior. What groups, or sweeps, say is put together as far as it agrees (see
+        `networks.agreement`). Sweeps that contradict one another are put together one by one, which widens the
+        posterior by as much: a set of them is nothing that the network was trained on.
         """
-        x = np.asarray(sweeps)
-        features = self.features(x[None] if isinstance(self.encoder, SweepPooling) else x)
-        # a recording without one of the channels is unlike all whole ones, and is not compared with them
-        whole = bool(np.isfinite(x).any((0, -1)).all())
-        warnings = [] if self.novelty is None or not whole else self.novelty.warnings(self.density.embedding(features))
-        posterior = Posterior(self.prior, self.density, features, warnings)
+        x = np.asarray(sweeps, np.float32)
+        pieces = self.features(x)
+        score = self._novelty(x, pieces)
+        warnings = [] if score is None else score.warnings()
+        posterior = Posterior(self.prior, self.density, pieces, warnings, novelty=score)
+        if isinstance(self.encoder, SweepPooling) and len(x) > 1 and not posterior.contradictory:
+            groups = torch.cat(
+                [self.features(part[None]) for part in np.split(x, range(self._most, len(x), self._most))]
+            )
+            posterior = Posterior(self.prior, self.density, groups, warnings, pieces=pieces, novelty=score)
         warnings.extend(posterior.doubts())
         return posterior
+
+    @property
+    def _most(self) -> int:
+        """How many sweeps of a neuron the encoder saw at once in training, at most."""
+        return int(self.provenance.get("simulation", {}).get("init_args", {}).get("sweeps", 1))
+
+    def _novelty(self, x: NDArray[np.float32], features: Tensor) -> Score | None:
+        """The score of a recording from its pieces (S, C, T) and their features (S, F)."""
+        if self.novelty is None:
+            return None
+        found = examine(x, features, self.density, self.prior, self.simulation, self.observation)
+        return self.novelty.score(found.channels, found.embedding, found.found)
+
+    @torch.inference_mode()
+    def scores(self, x: FloatArray) -> list[Score | None]:
+        """The novelty of each of n recordings of one piece, x (n, C, T): as `posterior` has it, many at a time."""
+        if self.novelty is None:
+            return [None] * len(x)
+        x = np.asarray(x, np.float32)
+        found = examine(x, self.features(x), self.density, self.prior, self.simulation, self.observation)
+        return [
+            self.novelty.score(found.channels[i : i + 1], found.embedding[i : i + 1], found.found.rows([i]))
+            for i in range(len(x))
+        ]
 
 
 def load(path: str | Path, trust: Sequence[str] = ()) -> Estimator:
@@ -179,15 +234,15 @@ def load(path: str | Path, trust: Sequence[str] = ()) -> Estimator:
                 f"{path}: the weights do not fit its own description of the {name}: the file is damaged"
             ) from error
         module.eval()
-    novelty = content.get("novelty")
     return Estimator(
         path=path,
         prior=prior,
         observation=observation,
         encoder=cast(Encoder, encoder),
         density=cast(Density, density),
-        novelty=None if novelty is None else Novelty(**novelty),
+        novelty=Novelty.from_plain(content.get("novelty")),
         history=content["history"],
         training_seconds=content["training_seconds"],
         provenance=content["provenance"],
+        trust=tuple(trust),
     )

@@ -80,6 +80,7 @@ class GradientDescent(L.LightningModule):
         free: :math:`(P,)` bool, the parameters that are fitted; the others stay where they start.
         noise: Sd of the voltage noise, mV; None: estimated for each neuron.
         race: Steps after which only the best start of each neuron goes on.
+        widths: Of the threshold at the start, mV; the one with the least loss is taken.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class GradientDescent(L.LightningModule):
         free: Tensor,
         noise: float | None = None,
         race: int = 5,
+        widths: tuple[float, ...] = (WIDEST,),
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -106,7 +108,10 @@ class GradientDescent(L.LightningModule):
         sd = torch.full_like(z[:, 0], noise or FIRST_NOISE)
         self.moving = torch.arange(len(z))
         self._observe(self.neuron)
-        _, self.at = self._expand(z, sd, torch.full_like(sd, WIDEST))
+        _, self.at = self._expand(z, sd, torch.full_like(sd, widths[0]))
+        for width in widths[1:]:
+            _, other = self._expand(z, sd, torch.full_like(sd, width))
+            self.at = other.where(other.loss < self.at.loss, self.at)
         self.damping = torch.full_like(sd, DAMPING[0])
         self.losses: list[Tensor] = []
 

@@ -54,9 +54,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from neuroinf.errors import InputError
+from neuroinf.simulators import glif_forced
 from neuroinf.simulators.glif_allen import read_allen
 from neuroinf.simulators.glif_kernel import glif_rows
-from neuroinf.simulators.protocol import Response
+from neuroinf.simulators.protocol import GivenSpikes, Response
 
 FloatArray = NDArray[np.float64]
 Frame = Literal["rest", "absolute"]
@@ -165,6 +166,23 @@ class GLIF:
     def spike_cut(self) -> float | None:
         """How long after a spike nothing is observed, ms; None where that is a parameter."""
         return self.fixed.get("spike_cut_length")
+
+    @property
+    def state_scales(self) -> tuple[float, ...]:
+        """See :class:`neuroinf.simulators.protocol.FollowsSpikes`."""
+        return glif_forced.state_scales(self)
+
+    def given_spikes(
+        self,
+        theta: FloatArray,
+        state: FloatArray,
+        stimulus: FloatArray,
+        spikes: Sequence[FloatArray],
+        dt: float,
+        record_dt: float,
+    ) -> GivenSpikes:
+        """See :class:`neuroinf.simulators.protocol.FollowsSpikes`."""
+        return glif_forced.given_spikes(self, theta, state, stimulus, spikes, dt, record_dt)
 
     @property
     def level_parameters(self) -> tuple[str, ...]:

@@ -44,6 +44,8 @@ class Segments:
 
     def until(self, windows: Tensor) -> "Segments":
         """Without tests or samples from window number `windows` :math:`(B,)` on."""
+        if (windows >= self.observed.shape[1]).all():
+            return self
         inside = self.window < windows[:, None]
         observed = torch.where(torch.arange(self.observed.shape[1]) < windows[:, None], self.observed, -1)
         return replace(self, observed=observed, spike=self.spike & inside, silent=self.silent & inside)

@@ -1,6 +1,6 @@
 """What a simulator must offer, so that a model of one's own works wherever a built-in one does."""
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
@@ -47,4 +47,46 @@ class HasRheobase(Protocol):
 
     def rheobase(self, theta: Any) -> Any:
         """The rheobase :math:`(n,)` of each row of ``theta``, in the simulator's stimulus unit."""
+        ...
+
+
+class GivenSpikes(NamedTuple):
+    """What V variants of B neurons do when their spikes are given.
+
+    Attributes:
+        voltage: State at the end of each of W windows :math:`(V, B, W)`, in the channel's unit; nan during spike cuts.
+        silent: Distance of the voltage above threshold there :math:`(V, B, W)`; nan within and at the end of a spike
+            cut, where the model cannot spike.
+        spiking: Distance above threshold at the spike in a window :math:`(V, B, W)`; nan without one.
+    """
+
+    voltage: NDArray[Any]
+    silent: NDArray[Any]
+    spiking: NDArray[Any]
+
+
+@runtime_checkable
+class FollowsSpikes(Protocol):
+    """A simulator that can be told when the neuron spiked, and follows its equations in between.
+
+    What a recording shows beyond that is what the model cannot explain: the score of
+    :mod:`neuroinf.models.novelty` is made of it. Without this a score sees only what the network makes of a recording.
+
+    Attributes:
+        state_scales: Typical size of each of the K numbers by which the state at the beginning may differ from rest.
+    """
+
+    state_scales: tuple[float, ...]
+
+    def given_spikes(self, theta: Any, state: Any, stimulus: Any, spikes: Any, dt: Any, record_dt: Any) -> GivenSpikes:
+        """The response with spikes where they were observed.
+
+        Args:
+            theta: Parameters :math:`(V, B, P)`: V variants of each of B neurons.
+            state: Deviation of the state at the beginning from rest :math:`(V, B, K)`.
+            stimulus: :math:`(B, W)`, held during each window of ``record_dt``.
+            spikes: Sorted spike times of each neuron, ms.
+            dt: Step of the simulation, ms.
+            record_dt: Length of a window, ms.
+        """
         ...
