@@ -233,22 +233,20 @@ def _count(sweep: Recording, simulation: Simulation, theta: dict[str, float]) ->
 
 
 def novelty(path: Path, cell: Cell, estimator: Estimator) -> dict[str, Any]:
-    """Distance of a cell's pieces from the training distribution, and how much the pieces scatter."""
+    """How unlike the training distribution a cell is, and how much the pieces of its recording scatter."""
     begin = time.perf_counter()
     posterior = estimator.infer(cell.sweeps)
     mean = posterior.mean
     seconds = time.perf_counter() - begin
-    known = estimator.novelty
-    with torch.inference_mode():
-        distance = None if known is None else known.distance(estimator.density.embedding(posterior.features))
+    score = posterior.novelty
     return {
         "file": path.name,
         "cell": cell.label,
-        "pieces": len(posterior.features),
+        "pieces": posterior.to_dict()["pieces"],
         "seconds": seconds,
-        "median_distance": None if distance is None else float(distance.median()),
-        "limit": None if known is None else known.limit,
-        "outside": None if distance is None or known is None else float((distance > known.limit).double().mean()),
+        "score": None if score is None else score.score,
+        "limit": None if score is None else score.limit,
+        "reasons": [] if score is None else list(score.reasons),
         "scatter": None if posterior.pooled is None else posterior.pooled.scatter,
         "mean": mean,
         "std_between_pieces": posterior.spread,
@@ -292,12 +290,11 @@ def show(results: dict[str, Any]) -> None:
         low, high = row.get("amortized_90", (math.nan, math.nan))
         shown = [row["cell"], row["data"], row["GLIF1"], row["GLIF3"], f"{row['amortized']} ({low:.0f} to {high:.0f})"]
         print(f"| {' | '.join(map(str, [*shown, row['gradient_descent'], row['prior_mean']]))} |")
-    print("\n| file | cell | pieces | distance (median) | limit | pieces outside | scatter | s |")
+    print("\n| file | cell | pieces | score | limit | scatter | s | what looks different first |")
     print("|---|---|---|---|---|---|---|---|")
     for row in results["novelty"]:
-        values = [_number(row[key], ".1f") for key in ("median_distance", "limit")]
-        outside = "-" if row["outside"] is None else f"{row['outside']:.0%}"
-        tail = [outside, _number(row["scatter"], ".1f"), format(row["seconds"], ".3f")]
+        values = [_number(row[key], ".1f") for key in ("score", "limit")]
+        tail = [_number(row["scatter"], ".1f"), format(row["seconds"], ".3f"), *row["reasons"][:1]]
         print(f"| {' | '.join([row['file'], row['cell'][:20], str(row['pieces']), *values, *tail])} |")
 
 

@@ -1,5 +1,12 @@
-"""Draw the figures of the documentation into docs/figures: `make docs-figures`."""
+"""Draw the figures of the documentation into docs/figures: `make docs-figures`.
 
+With the argument `trust` and a checkpoint (checkpoints/glif.ckpt if none is named), those of docs/trust.md alone, and the
+numbers of its table:
+
+    python docs/make_figures.py trust checkpoints/glif.ckpt
+"""
+
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
+from trust_figures import trust
 
 from neuroinf.stimuli import (
     LongSquare,
@@ -150,8 +158,7 @@ def squares_and_ramps() -> None:
     plain("ramp", "Ramp: three draws of onset and final amplitude", Ramp(3000.0, start=(0, 1000)), 3)
 
 
-if __name__ == "__main__":
-    FIGURES.mkdir(exist_ok=True)
+def stimuli() -> None:
     pink_noise()
     frozen("noise_1", Noise1)
     frozen("noise_2", Noise2)
@@ -159,4 +166,11 @@ if __name__ == "__main__":
     squares_and_ramps()
     mixture()
     test_pulse()
+
+
+if __name__ == "__main__":
+    FIGURES.mkdir(exist_ok=True)
+    if sys.argv[1:2] != ["trust"]:
+        stimuli()
+    trust(Path(sys.argv[2] if len(sys.argv) > 2 else "checkpoints/glif.ckpt"), FIGURES)
     print(f"figures drawn in {FIGURES}")

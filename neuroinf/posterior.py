@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.distributions import Distribution
 
+from neuroinf.corner_plot import corner_plot
 from neuroinf.errors import InputError
+from neuroinf.identification import TRADE_OFF, UNIDENTIFIED, correlation, sd_over_prior
+from neuroinf.models.novelty import Score
 from neuroinf.networks.agreement import Pooled
 from neuroinf.networks.densities import Density
 from neuroinf.priors import Prior
 
 FloatArray = NDArray[np.float64]
-# enough that a summary's Monte Carlo error is a hundredth of the posterior's own spread
-SUMMARY_SAMPLES = 10_000
+# the Monte Carlo error of a mean is then a sixtieth of the posterior's own sd; more would take longer than the network
+SUMMARY_SAMPLES = 4_000
 # pieces that scatter more than this many times what their posteriors allow contradict one another: less is within
 # what a trained network's own uncertainty is off by
 CONTRADICTION = 1.5
@@ -49,12 +54,16 @@ class Posterior:
         density: The trained density.
         features: The encoder's, one row (S, F) for each independent piece of this neuron's recording.
         warnings: What speaks against believing it.
+        pieces: The features (S, F) of each piece by itself, where `features` are of several together.
+        novelty: How unlike the training distribution the recording is; None if the checkpoint cannot tell.
     """
 
     prior: Prior
     density: Density
     features: Tensor
     warnings: list[str] = field(default_factory=list)
+    pieces: Tensor | None = None
+    novelty: Score | None = None
 
     @cached_property
     def distribution(self) -> Distribution | None:
@@ -73,17 +82,24 @@ class Posterior:
     @cached_property
     def spread(self) -> dict[str, float] | None:
         """Standard deviation between the estimates of the single pieces, by name; None for a single one."""
-        if len(self.features) < 2:
+        pieces = self.features if self.pieces is None else self.pieces
+        if len(pieces) < 2:
             return None
         with torch.inference_mode():
-            each = self.prior.from_unit(self.density.unit_mean(self.features, self.prior).clamp(0, 1)).numpy()
+            each = self.prior.from_unit(self.density.unit_mean(pieces, self.prior).clamp(0, 1)).numpy()
         return dict(zip(self.prior.names, each.std(0, ddof=1).tolist(), strict=True))
 
+    @property
+    def contradictory(self) -> bool:
+        """Whether the pieces scatter more than their posteriors allow."""
+        pooled = self.pooled
+        return pooled is not None and pooled.scatter > CONTRADICTION and pooled.p < SIGNIFICANCE
+
     def doubts(self) -> list[str]:
-        """What in this posterior itself speaks against it: pieces that contradict one another, ends of the prior."""
+        """What in this posterior itself speaks against it: contradiction, ends of the prior, parameters left as before."""
         found: list[str] = []
         pooled, spread = self.pooled, self.spread
-        if pooled is not None and spread is not None and pooled.scatter > CONTRADICTION and pooled.p < SIGNIFICANCE:
+        if self.contradictory and pooled is not None and spread is not None:
             units = dict(zip(self.prior.names, self.prior.units, strict=True))
             values = ", ".join(f"{name} {spread[name]:.3g} {units[name]}" for name in self.prior.names)
             found.append(
@@ -98,6 +114,11 @@ class Posterior:
             ]
             if ends:
                 found.append(f"{', '.join(ends)} at the end of the prior's range: the neuron may lie outside it")
+        if self.unidentified:
+            ratios = ", ".join(f"{name} (sd {ratio:.2f} of the prior's)" for name, ratio in self.unidentified.items())
+            found.append(
+                f"not identified by this recording: {ratios}; mean and interval there are those assumed beforehand, not measured"
+            )
         return found
 
     def _require(self, what: str) -> Distribution:
@@ -107,12 +128,9 @@ class Posterior:
 
     @torch.inference_mode()
     def sample(self, n: int, seed: int = 0) -> FloatArray:
-        """n draws (n, P) in the parameters' units; the same for the same seed."""
+        """n draws (n, P) in the parameters' units; the same for the same seed. Neurons tested together need a seed each."""
         distribution = self._require("samples")
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)  # torch's distributions take no generator; the state outside is left as it was
-            z = distribution.sample(torch.Size([n]))[:, 0]
-        return self.prior.from_unconstrained(z.double()).numpy()
+        return draw(distribution, self.prior, n, seed)[0]
 
     @torch.inference_mode()
     def log_prob(self, theta: ArrayLike) -> FloatArray:
@@ -125,10 +143,8 @@ class Posterior:
             )
         flat = values.reshape(-1, values.shape[-1])
         z = self.prior.to_unconstrained(flat)
-        density = distribution.log_prob(z.to(distribution.mean.dtype)[:, None])[:, 0].double() + self.prior.log_abs_det(
-            flat
-        )
-        density = torch.where(torch.isfinite(self.prior.log_prob(flat)), density, -torch.inf)
+        own = torch.float32 if self.pooled is None else torch.float64  # precision of the distribution
+        density = distribution.log_prob(z.to(own)[:, None])[:, 0].double() + self.prior.log_abs_det(flat)
         return density.reshape(values.shape[:-1]).numpy()
 
     @cached_property
@@ -162,6 +178,68 @@ class Posterior:
         low, high = np.quantile(self._summary, [(1 - level) / 2, (1 + level) / 2], axis=0)
         return {name: (float(a), float(b)) for name, a, b in zip(self.prior.names, low, high, strict=True)}
 
+    @cached_property
+    def sd_over_prior(self) -> dict[str, float | None]:
+        """Posterior standard deviation over the prior's, on the prior's own scale, by name; None for a point estimate."""
+        if self._summary is None:
+            return dict.fromkeys(self.prior.names)
+        return dict(zip(self.prior.names, sd_over_prior(self._summary, self.prior).tolist(), strict=True))
+
+    @property
+    def unidentified(self) -> dict[str, float]:
+        """Parameters of which the recording says next to nothing, with `sd_over_prior`: those where it is above 0.9."""
+        ratios = self.sd_over_prior.items()
+        return {name: ratio for name, ratio in ratios if ratio is not None and ratio > UNIDENTIFIED}
+
+    @cached_property
+    def correlation(self) -> dict[str, dict[str, float]]:
+        """Posterior correlation by name and name, in the space where the prior is the standard normal."""
+        self._require("correlations")
+        assert self._summary is not None
+        rows = correlation(self._summary, self.prior).tolist()
+        return {a: dict(zip(self.prior.names, row, strict=True)) for a, row in zip(self.prior.names, rows, strict=True)}
+
+    @property
+    def trade_offs(self) -> dict[tuple[str, str], float]:
+        """Pairs so correlated that to know one would more than halve the other's sd (|r| > 0.87), strongest first."""
+        if self.distribution is None:
+            return {}
+        pairs = {(a, b): self.correlation[a][b] for a, b in combinations(self.prior.names, 2)}
+        strongest = sorted(pairs.items(), key=lambda pair: -abs(pair[1]))
+        return {pair: r for pair, r in strongest if abs(r) > TRADE_OFF}
+
+    def plot(self, truth: Mapping[str, float] | ArrayLike | None = None, title: str = "") -> Figure:
+        """Corner plot: each parameter's and each pair's posterior, the prior, and the truth where it is known.
+
+        Args:
+            truth: True values (P,) in the parameters' order, or by name; those not named are not drawn.
+            title: Above the figure.
+
+        Raises:
+            InputError: for a point estimate, or if the truth has another length or other names than the parameters.
+        """
+        self._require("distribution to plot")
+        assert self._summary is not None
+        return corner_plot(self.prior, self._summary, self._truth(truth), title)
+
+    def _truth(self, truth: Mapping[str, float] | ArrayLike | None) -> list[float | None]:
+        names = self.prior.names
+        if truth is None:
+            return [None] * len(names)
+        if isinstance(truth, Mapping):
+            unknown = [name for name in truth if name not in names]
+            if unknown:
+                raise InputError(f"truth: expected the parameters {list(names)}, found {unknown[0]!r}")
+            known = [None if truth.get(name) is None else float(truth[name]) for name in names]
+        elif np.shape(truth) == (len(names),):
+            known = np.asarray(truth, np.float64).tolist()
+        else:
+            raise InputError(f"truth: expected {len(names)} values {list(names)}, found the shape {np.shape(truth)}")
+        for name, value, log in zip(names, known, self.prior.is_log, strict=True):
+            if value is not None and not (math.isfinite(value) and (value > 0 or not log)):
+                raise InputError(f"truth of {name}: expected a {'positive ' if log else ''}number, found {value}")
+        return known
+
     def __getitem__(self, name: str) -> Marginal:
         if name not in self.prior.names:
             raise InputError(f"no parameter {name!r} was inferred; there are {list(self.prior.names)}")
@@ -179,12 +257,16 @@ class Posterior:
                     "mean": m.mean,
                     "std": m.std,
                     "interval_90": list(intervals.get(m.name, ())) or None,
+                    "posterior_over_prior_sd": self.sd_over_prior[m.name],
                 }
                 for m in marginals
             },
-            "pieces": len(self.features),
+            "unidentified": list(self.unidentified),
+            "trade_offs": [{"parameters": list(pair), "correlation": r} for pair, r in self.trade_offs.items()],
+            "pieces": len(self.features if self.pieces is None else self.pieces),
             "std_between_pieces": self.spread,
             "scatter": None if self.pooled is None or math.isnan(self.pooled.scatter) else self.pooled.scatter,
+            "novelty": None if self.novelty is None else self.novelty.to_dict(),
             "warnings": list(self.warnings),
         }
 
@@ -201,4 +283,16 @@ class Posterior:
             std = "-" if m.std is None else f"{m.std:.3g}"
             line = f"{name + ' (' + m.unit + ')':<18}{m.mean:>12.4g}{std:>12}   {low_high:<26}"
             lines.append(line + "".join(f"{e.get(name, np.nan):>16.4g}" for _, e in others))
+        pairs = ", ".join(f"{a} and {b} (correlation {r:.2f})" for (a, b), r in self.trade_offs.items())
+        if pairs:
+            lines.append(f"trade off: {pairs}")
         return "\n".join(lines)
+
+
+@torch.inference_mode()
+def draw(distribution: Distribution, prior: Prior, n: int, seed: int) -> FloatArray:
+    """n samples (B, n, P), natural units, of each of the B neurons of a density's posterior; the same for the same seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # torch's distributions take no generator; the state outside is left as it was
+        z = distribution.sample(torch.Size([n]))
+    return prior.from_unconstrained(z.transpose(0, 1).double()).numpy()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroinf.priors import GridPrior, Prior
+from neuroinf.priors import Prior
 
 FloatArray = NDArray[np.float64]
 
@@ -26,6 +26,7 @@ class Estimates:
         std: Stated standard deviations (n, P), natural units.
         log_prob: Log-density (n,) that the method gives to the truth, natural units.
         seconds_per_neuron: Time from an observation to its answer, training not included.
+        sample_log_prob: Log-densities (n, D) of the first D samples, natural units.
 
     Raises:
         ValueError: if shapes do not agree.
@@ -37,6 +38,7 @@ class Estimates:
     std: FloatArray | None = None
     log_prob: FloatArray | None = None
     seconds_per_neuron: float | None = None
+    sample_log_prob: FloatArray | None = None
 
     def __post_init__(self) -> None:
         if self.mean.ndim != 2:
@@ -48,10 +50,13 @@ class Estimates:
             raise ValueError(f"{self.method}: samples must be ({n}, S, {p}), found {self.samples.shape}")
         if self.log_prob is not None and self.log_prob.shape != (n,):
             raise ValueError(f"{self.method}: log_prob must be ({n},), found {self.log_prob.shape}")
+        of_samples = self.sample_log_prob
+        if of_samples is not None and (of_samples.ndim != 2 or len(of_samples) != n):
+            raise ValueError(f"{self.method}: sample_log_prob must be ({n}, D), found {of_samples.shape}")
 
     def restricted(self, rows: NDArray[np.integer[Any]]) -> Estimates:
         """The answers for some of the neurons."""
-        parts = {key: getattr(self, key) for key in ("mean", "samples", "std", "log_prob")}
+        parts = {key: getattr(self, key) for key in ("mean", "samples", "std", "log_prob", "sample_log_prob")}
         return replace(self, **{key: None if part is None else part[rows] for key, part in parts.items()})
 
     @property
@@ -60,19 +65,7 @@ class Estimates:
         return np.asarray(np.isfinite(self.mean).all(axis=1))
 
 
-def unit_moments(prior: Prior) -> tuple[FloatArray, FloatArray]:
-    r"""Mean and standard deviation (P,) of the prior on its own scale mapped to [0, 1].
-
-    A box prior is uniform there: :math:`1/2` and :math:`1/\sqrt{12}`. A grid has the moments of its points.
-    """
-    if isinstance(prior, GridPrior):
-        u = prior.to_unit(prior.grid())
-        return u.mean(axis=0), u.std(axis=0)
-    p = len(prior.names)
-    return np.full(p, 0.5), np.full(p, 1 / np.sqrt(12))
-
-
 def prior_mean(prior: Prior, n: int) -> Estimates:
     """The method that does not look: the prior's mean on its own scale, for each of n neurons. The floor of all."""
-    mean = prior.from_unit(np.tile(unit_moments(prior)[0], (n, 1)))
+    mean = prior.from_unit(np.tile(prior.unit_moments[0], (n, 1)))
     return Estimates("prior_mean", mean, seconds_per_neuron=0.0)

@@ -12,23 +12,26 @@ from numpy.typing import NDArray
 
 from neuroinf import __version__
 from neuroinf.destinations import check_folder
-from neuroinf.evaluation import figures
+from neuroinf.evaluation import calibration_figures, figures, response_figure
+from neuroinf.evaluation.ceiling import sd_over_bound
 from neuroinf.evaluation.comparison import Comparison, Condition, Method, NearestNeighbour, cost, run
 from neuroinf.evaluation.estimates import Estimates
 from neuroinf.evaluation.held_out import HeldOut, held_out, training_rows
 from neuroinf.evaluation.identifiability import combine_effects, effects_by_simulation, identifiability
-from neuroinf.evaluation.methods import Amortized, Fitted
+from neuroinf.evaluation.methods import Amortized, Fitted, Refined, traces
 from neuroinf.evaluation.metrics import method_metrics, write_metrics
-from neuroinf.evaluation.predictive import Responses, compare, simulate, summarise
+from neuroinf.evaluation.predicted_responses import predicted_responses
 from neuroinf.evaluation.report import Report, terminal_report, write_report
 from neuroinf.evaluation.study import study_losses
-from neuroinf.fits import per_neuron_fits
+from neuroinf.evaluation.sweeps import by_number_of_sweeps, sweeps_figure
+from neuroinf.fits import ByTwin, by_twin, per_neuron_fits
 from neuroinf.inference import load
 
 FloatArray = NDArray[np.float64]
 # noise levels of the comparison, in the noisy channel's unit; the first is the one that metrics.json reports
 NOISE = (0.5, 0.0, 0.1, 2.0)
 EFFECT_ROWS = 32
+MOST_WITH_SWEEPS = 1000
 # what metrics.json always names, in its order
 METHODS = ("prior_mean", "nearest_neighbour", "amortized", "amortized_refined", "per_neuron_fit")
 
@@ -39,7 +42,7 @@ def evaluate(
     output: Path | None = None,
     *,
     neurons: int | None = None,
-    fits: int = 100,
+    fits: int = 200,
     noise: Sequence[float] = NOISE,
     trust: Sequence[str] = (),
 ) -> dict[str, Any]:
@@ -52,7 +55,7 @@ def evaluate(
         data: Dataset to test on; by default the test set that the training configuration names is simulated.
         output: Folder, by default reports/<checkpoint's name>.
         neurons: Test at most so many neurons.
-        fits: Fit at most so many of them one by one.
+        fits: Refine, and fit one by one, at most so many of them.
         noise: Levels of observation noise, the first being the one reported in metrics.json.
         trust: Packages of one's own whose classes the checkpoint may name.
 
@@ -82,6 +85,10 @@ def evaluate(
             for name, fit in per_neuron_fits(simulator, prior, test.observation.dt, test.simulation.dt, rng).items()
         },
     }
+    twin = by_twin(simulator, prior, test.observation.dt, test.simulation.dt)
+    if twin is not None:
+        for name, weighted in (("amortized_refined", False), ("amortized_resampled", True)):
+            methods[name] = Refined(name, estimator, twin, spikes, fits, weighted, 200 if weighted else 1000)
     comparison = run(methods, test.observe, test.truth, prior, conditions)
     # at random: the rows of a grid are in order, and the first ones all lie in one corner of it
     some = np.sort(rng.permutation(len(test.rows))[:EFFECT_ROWS])
@@ -91,7 +98,10 @@ def evaluate(
     )
     document = _document(estimator.path, test, comparison, checkpoint)
     document["identifiability"] = identifiability(test.truth, comparison.given(conditions[0]), prior, effects, rng)
-    predicted, overlays = _predictive(test, comparison, columns, fits)
+    widest = None if twin is None else _bound(test, twin, conditions[0], fits)
+    for name, entry in sd_over_bound(comparison.given(conditions[0]), widest, prior).items():
+        document["identifiability"][name]["sd_over_bound"] = entry
+    predicted, overlays = predicted_responses(test, comparison.given(conditions[0]), columns, max(fits, 100))
     document["predictive"] = predicted
     answers = document["methods"]
     fitted, amortized = answers.get("per_neuron_fit"), answers["amortized"]
@@ -101,8 +111,14 @@ def evaluate(
         None if fitted is None else fitted["seconds_per_neuron"],
         amortized["seconds_per_neuron"],
     )
+    document["sweeps"] = by_number_of_sweeps(
+        estimator, folder, min(len(test.rows), MOST_WITH_SWEEPS), clean, tuple(trust)
+    )
     losses = study_losses(simulator, test.truth, comparison.given(conditions[0]), effects)
-    drawn = _figures(comparison, overlays, estimator.history)
+    drawn = _figures(comparison, document["identifiability"], overlays, estimator.history)
+    if document["sweeps"]:
+        caption = "What more sweeps of a neuron are worth, under the training stimuli."
+        drawn.append(("sweeps", caption, sweeps_figure(document["sweeps"], prior)))
     write_metrics(folder / "metrics.json", document)
     for name, _, figure in drawn:
         figure.savefig(folder / f"{name}.png", dpi=150)
@@ -121,6 +137,17 @@ def evaluate(
     (folder / "table.txt").write_text(terminal_report(document, losses) + "\n")
     _example(test, conditions[0], folder / "example_recording.npz")
     return document
+
+
+def _bound(test: HeldOut, twin: ByTwin, condition: Condition, most: int) -> FloatArray | None:
+    """Cramer-Rao bound (n, P) of the first rows' posterior sd; None without rows or known noise of the voltage."""
+    noise = condition.noise.get("voltage", 0.0)
+    spikes = test.file.rows(test.rows).spikes
+    if most < 1 or noise <= 0 or spikes is None or "voltage" in condition.missing:
+        return None
+    first = dataclasses.replace(test, rows=test.rows[:most])
+    trace, trains = traces(first.observe(condition), spikes, test.observation, condition)
+    return twin.bound(first.truth, trace, trains, noise)
 
 
 def _conditions(test: HeldOut, noise: Sequence[float]) -> list[Condition]:
@@ -158,42 +185,11 @@ def _document(path: Path, test: HeldOut, comparison: Comparison, checkpoint: Pat
     }
 
 
-def _predictive(
-    test: HeldOut, comparison: Comparison, columns: list[int], most: int
-) -> tuple[dict[str, Any], list[figures.Overlay]]:
-    """Responses simulated from each method's estimates against those observed; the network's best, median, worst."""
-    rows = np.arange(min(len(test.rows), max(most, 100)))
-    content = test.file.rows(test.rows[rows])
-    if content.spikes is None:
-        return {}, []
-    simulation = test.simulation
-    stimulus = test.stimulus(rows)
-    trains = [np.asarray(s, np.float64) for s in content.spikes]
-    observed = Responses(test.duration, simulation.record_dt, content.continuous.get("voltage"), trains)
-    summary: dict[str, Any] = {}
-    overlays: list[figures.Overlay] = []
-    for answer in comparison.given(comparison.conditions[0]):
-        theta = answer.mean[rows][:, columns]
-        seeds = [int(row) for row in rows]
-        predicted = simulate(simulation.simulator, theta, stimulus, simulation.dt, simulation.record_dt, seeds)
-        scores = compare(observed, predicted)
-        summary[answer.method] = summarise(scores)
-        if answer.method == "amortized":
-            error = scores["voltage_rmse"]
-            error = error if np.isfinite(error).any() else -scores["spike_gamma"]
-            for label, row in figures.best_median_worst(error).items():
-                gamma = scores["spike_gamma"][row]
-                title = f"{label} (test neuron {row}): voltage error {error[row]:.2f} mV, coincidence {gamma:.2f}"
-                overlays.append(
-                    figures.Overlay(
-                        title, observed.row(row), predicted.row(row), content.stimulus[row, 0], test.file.stimulus_dt
-                    )
-                )
-    return summary, overlays
-
-
 def _figures(
-    comparison: Comparison, overlays: list[figures.Overlay], history: list[dict[str, float]]
+    comparison: Comparison,
+    found: dict[str, dict[str, Any]],
+    overlays: list[response_figure.Overlay],
+    history: list[dict[str, float]],
 ) -> list[tuple[str, str, Any]]:
     """Name, caption and figure, in the report's order."""
     first = comparison.conditions[0]
@@ -206,10 +202,15 @@ def _figures(
          figures.error_against_time(comparison)),
     ]  # fmt: skip
     if overlays:
-        drawn.append(("overlays", "Observed response and that of the inferred model.", figures.overlays(overlays)))
+        caption = "Observed response, that of the inferred model, and those of posterior samples."
+        drawn.append(("overlays", caption, response_figure.overlays(overlays)))
+    if network.samples is not None and len(comparison.prior.names) > 1:
+        caption = "Pairs that trade off: median posterior correlation over test neurons."
+        drawn.append(("trade_offs", caption, figures.trade_offs(found, comparison.prior.names)))
     if network.samples is not None:
         curve = figures.calibration_curve(comparison.truth, network.samples, comparison.prior)
         drawn.append(("calibration", "Are intervals as wide as they say?", curve))
+        drawn += calibration_figures.drawn(comparison.truth, network, comparison.prior)
     if history:
         drawn.append(("learning_curves", "Loss by epoch, beside the prior's.", figures.learning_curves(history)))
     return drawn

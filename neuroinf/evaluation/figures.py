@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,31 +17,30 @@ from scipy import stats
 
 from neuroinf.evaluation.calibration import coverage_curve
 from neuroinf.evaluation.comparison import Comparison
-from neuroinf.evaluation.estimates import Estimates, unit_moments
+from neuroinf.evaluation.estimates import Estimates
 from neuroinf.evaluation.metrics import SIGNIFICANCE, nrmse, r2
-from neuroinf.evaluation.predictive import Responses
 from neuroinf.priors import Prior
 
 FloatArray = NDArray[np.float64]
 
 # Markers and dashes differ as well as colours (Okabe & Ito's palette), so that greyscale print keeps them apart.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)), (0, (8, 3)))
-_BASELINE: dict[str, Any] = {"color": "0.35", "linestyle": "--", "linewidth": 1.2}
+BASELINE: dict[str, Any] = {"color": "0.35", "linestyle": "--", "linewidth": 1.2}
 _MOST_POINTS = 2000
 
 
 def recovery(truth: FloatArray, estimates: Estimates, prior: Prior) -> Figure:
     """Estimated against true value of each parameter, with the identity and the line of predicting the prior's mean."""
-    figure, axes = _panels(len(prior.names))
+    figure, axes = panels(len(prior.names))
     shown = np.flatnonzero(estimates.answered)[:_MOST_POINTS]
-    scores, mean = r2(truth, estimates.mean, prior), prior.from_unit(unit_moments(prior)[0])
+    scores, mean = r2(truth, estimates.mean, prior), prior.from_unit(prior.unit_moments[0])
     for j, (ax, name, unit) in enumerate(zip(axes, prior.names, prior.units, strict=True)):
         low, high = prior.low[j], prior.high[j]
-        ax.plot(truth[shown, j], estimates.mean[shown, j], ".", color=_COLOURS[0], markersize=3, alpha=0.5)
+        ax.plot(truth[shown, j], estimates.mean[shown, j], ".", color=COLOURS[0], markersize=3, alpha=0.5)
         ax.plot([low, high], [low, high], color="black", linewidth=1, label="truth")
-        ax.axhline(mean[j], **_BASELINE, label="prior mean")
+        ax.axhline(mean[j], **BASELINE, label="prior mean")
         scale = "log" if prior.is_log[j] else "linear"
         ax.set(xscale=scale, yscale=scale)
         if scale == "log":
@@ -59,7 +57,7 @@ def recovery(truth: FloatArray, estimates: Estimates, prior: Prior) -> Figure:
 
 def error_against_time(comparison: Comparison) -> Figure:
     """Error (nrmse, mean over parameters) against seconds per neuron: a line per method, a point per condition."""
-    figure, (ax,) = _panels(1, width=7.5, height=4.8)
+    figure, (ax,) = panels(1, width=7.5, height=4.8)
     floor = math.nan
     methods = dict.fromkeys(m for answers in comparison.estimates.values() for m in answers)
     for k, method in enumerate(methods):
@@ -77,11 +75,11 @@ def error_against_time(comparison: Comparison) -> Figure:
                 labels.append(number)
         if not errors:
             continue
-        style = _style(k - 1)
-        ax.plot(seconds, errors, **style, label=method, markersize=7, linewidth=1, markerfacecolor="white")
+        look = style(k - 1)
+        ax.plot(seconds, errors, **look, label=method, markersize=7, linewidth=1, markerfacecolor="white")
         for x, y, text in _merged(seconds, errors, labels):
             ax.annotate(text, (x, y), textcoords="offset points", xytext=(7, -3), fontsize=8)
-    ax.axhline(floor, **_BASELINE, label="prior mean")
+    ax.axhline(floor, **BASELINE, label="prior mean")
     names = "\n".join(f"{i} {c.name}" for i, c in enumerate(comparison.conditions, start=1))
     ax.text(1.02, 0.0, f"conditions\n{names}", transform=ax.transAxes, fontsize=8, va="bottom")
     ax.set(xscale="log", yscale="log", xlabel="time for one neuron (s)")
@@ -92,75 +90,29 @@ def error_against_time(comparison: Comparison) -> Figure:
     return figure
 
 
-@dataclass(frozen=True)
-class Overlay:
-    """One neuron's observed response and the one simulated from its estimated parameters.
+def trade_offs(found: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> Figure:
+    """Median posterior correlation of each pair of parameters, and in brackets in how many neurons it is strong.
 
     Args:
-        title: E.g. "best (neuron 17): voltage error 0.1 mV".
-        observed: One row.
-        predicted: One row.
-        stimulus: (T,), in the unit `stimulus_unit`, at step `stimulus_dt` (ms); or None.
-        stimulus_dt: ms.
-        stimulus_unit: Its unit.
-        start: Time of the first sample, ms: where the stretch that is shown begins.
+        found: The entry "identifiability" of metrics.json.
+        names: The parameters.
     """
-
-    title: str
-    observed: Responses
-    predicted: Responses
-    stimulus: NDArray[np.floating[Any]] | None = None
-    stimulus_dt: float = 1.0
-    stimulus_unit: str = "pA"
-    start: float = 0.0
-
-
-def best_median_worst(scores: FloatArray) -> dict[str, int]:
-    """Rows of the smallest, the middle and the largest score among those that are defined; fewer if there are fewer."""
-    order = [int(i) for i in np.argsort(scores) if math.isfinite(scores[i])]
-    if not order:
-        return {}
-    chosen = {"best": order[0], "median": order[(len(order) - 1) // 2], "worst": order[-1]}
-    return {label: row for k, (label, row) in enumerate(chosen.items()) if row not in list(chosen.values())[:k]}
-
-
-def overlays(neurons: Sequence[Overlay]) -> Figure:
-    """Simulated against observed voltage and spikes, one panel above the other for each neuron, the stimulus below."""
-    figure = Figure(figsize=(10, 3.1 * len(neurons)), layout="constrained")
-    FigureCanvasAgg(figure)
-    grid = figure.add_gridspec(2 * len(neurons), 1, height_ratios=[4, 1] * len(neurons))
-    for k, neuron in enumerate(neurons):
-        ax = figure.add_subplot(grid[2 * k])
-        rows = (
-            ("observed", neuron.observed, "black", "-", 1.6),
-            ("simulated", neuron.predicted, _COLOURS[1], "--", 1.1),
-        )
-        for label, response, colour, dashes, linewidth in rows:
-            if response.voltage is not None:
-                t = neuron.start + (np.arange(response.voltage.shape[1]) + 1) * response.dt
-                ax.plot(t, response.voltage[0], color=colour, linestyle=dashes, linewidth=linewidth, label=label)
-        for height, (_, response, colour, _, _) in zip((1.04, 1.12), rows, strict=True):
-            spikes = response.spikes[0]
-            if spikes is not None:
-                ax.vlines(
-                    neuron.start + spikes,
-                    height - 0.03,
-                    height + 0.03,
-                    colors=colour,
-                    transform=ax.get_xaxis_transform(),
-                    clip_on=False,
-                )
-        ax.set_title(neuron.title, fontsize=10, pad=22, loc="left")
-        ax.set(ylabel="voltage (mV)", xlim=(neuron.start, neuron.start + neuron.observed.duration))
-        ax.legend(fontsize=8, loc="lower right", bbox_to_anchor=(1, 1.14), ncols=2, frameon=False)
-        below = figure.add_subplot(grid[2 * k + 1], sharex=ax)
-        if neuron.stimulus is not None:
-            t = neuron.start + np.arange(len(neuron.stimulus)) * neuron.stimulus_dt
-            below.step(t, neuron.stimulus, where="post", color="0.3", linewidth=0.8)
-        below.set_ylabel(f"stimulus\n({neuron.stimulus_unit})")
-        ax.tick_params(labelbottom=False)
-        if k == len(neurons) - 1:
-            below.set_xlabel("time (ms); marks above: spikes, observed below simulated")
+    p = len(names)
+    figure, (ax,) = panels(1, width=1.6 + 0.75 * p, height=1.0 + 0.62 * p)
+    r = np.full((p, p), math.nan)
+    for i, a in enumerate(names):
+        for j, b in enumerate(names[:i]):
+            r[i, j] = found[a]["correlation"][b]
+            strong = found[a]["trades_off"][b]
+            text = f"{r[i, j]:.2f}" + (f"\n({100 * strong:.0f} %)" if strong >= 0.005 else "")
+            ax.text(j, i, text, ha="center", va="center", fontsize=8, color="white" if abs(r[i, j]) > 0.5 else "black")
+    # the strength by darkness, the sign by the number: in greyscale the two ends of a coloured map look alike
+    image = ax.imshow(np.abs(r), cmap="Greys", vmin=0, vmax=1)
+    figure.colorbar(image, ax=ax, label="|median correlation|")
+    ax.set(xticks=range(p - 1), xticklabels=names[:-1], yticks=range(1, p), yticklabels=names[1:])
+    ax.set(xlim=(-0.5, p - 1.5), ylim=(p - 0.5, 0.5))
+    ax.tick_params(axis="x", labelrotation=45)
+    ax.set_title("posterior correlation (% of neurons where |r| > 0.87)", fontsize=10)
     return figure
 
 
@@ -171,15 +123,15 @@ def learning_curves(history: Sequence[Mapping[str, float]], unit: str = "loss") 
         history: One line for each epoch with "epoch", "val/loss", "val/loss_prior" and perhaps "train/loss".
         unit: What the loss is, for the axis.
     """
-    figure, (ax,) = _panels(1, width=6.5, height=4.0)
+    figure, (ax,) = panels(1, width=6.5, height=4.0)
     for k, (key, label) in enumerate((("val/loss", "validation"), ("train/loss", "training"))):
         lines = [(line["epoch"] + 1, line[key]) for line in history if key in line]
         if lines:
-            style = _style(k)
-            ax.plot(*zip(*lines, strict=True), **style, label=label, markersize=4, linewidth=1.2)
+            look = style(k)
+            ax.plot(*zip(*lines, strict=True), **look, label=label, markersize=4, linewidth=1.2)
     floor = [(line["epoch"] + 1, line["val/loss_prior"]) for line in history if "val/loss_prior" in line]
     if floor:
-        ax.plot(*zip(*floor, strict=True), **_BASELINE, label="predicting the prior")
+        ax.plot(*zip(*floor, strict=True), **BASELINE, label="predicting the prior")
     ax.set(xlabel="epoch", ylabel=unit)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend(fontsize=8)
@@ -195,20 +147,21 @@ def calibration_curve(truth: FloatArray, samples: FloatArray, prior: Prior, meth
     levels = np.linspace(0.02, 0.98, 49)
     n = int(np.isfinite(samples).all(axis=(1, 2)).sum())
     seen = coverage_curve(truth, samples, levels.tolist())
-    figure, (ax,) = _panels(1, width=6.0, height=4.6)
+    figure, (ax,) = panels(1, width=6.0, height=4.6)
     band = stats.binom.ppf([[SIGNIFICANCE / 2], [1 - SIGNIFICANCE / 2]], n, levels) / max(n, 1)
     ax.fill_between(levels, band[0], band[1], color="0.88", label="honest, n = " + str(n))
-    ax.plot([0, 1], [0, 1], **_BASELINE)
+    ax.plot([0, 1], [0, 1], **BASELINE)
     for j, name in enumerate(prior.names):
-        style = _style(j)
-        ax.plot(levels, seen[:, j], **style, markevery=6, markersize=5, linewidth=1.2, label=name)
+        look = style(j)
+        ax.plot(levels, seen[:, j], **look, markevery=6, markersize=5, linewidth=1.2, label=name)
     ax.set(xlabel="stated probability of the interval", ylabel="fraction of neurons inside", xlim=(0, 1), ylim=(0, 1))
     ax.set_title(f"{method}: calibration (below the diagonal: too sure)", fontsize=10)
     ax.legend(fontsize=8, loc="upper left")
     return figure
 
 
-def _panels(n: int, width: float = 3.4, height: float = 3.1) -> tuple[Figure, list[Axes]]:
+def panels(n: int, width: float = 3.4, height: float = 3.1) -> tuple[Figure, list[Axes]]:
+    """A figure of n panels in rows of three, each so many inches wide and high."""
     columns = min(n, 3)
     rows = -(-n // columns)
     figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
@@ -237,9 +190,10 @@ def _merged(
     return points
 
 
-def _style(k: int) -> dict[str, Any]:
+def style(k: int) -> dict[str, Any]:
+    """Colour, marker and dashes of the k-th line: no two of the first seven share any."""
     return {
-        "color": _COLOURS[k % len(_COLOURS)],
+        "color": COLOURS[k % len(COLOURS)],
         "marker": _MARKERS[k % len(_MARKERS)],
         "linestyle": _DASHES[k % len(_DASHES)],
     }

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroinf.construction import build, simulation_from_spec
-from neuroinf.datasets.datamodule import observe_rows
 from neuroinf.datasets.generation import generate
 from neuroinf.datasets.observation import Observation
 from neuroinf.datasets.schema import Dataset
 from neuroinf.datasets.simulation import Simulation
-from neuroinf.datasets.splits import Split
+from neuroinf.datasets.splits import Split, divide
+from neuroinf.datasets.views import observe_rows
 from neuroinf.errors import InputError
 from neuroinf.evaluation.comparison import Condition
 from neuroinf.inference import Estimator
@@ -82,13 +82,13 @@ def held_out(
         InputError: if the dataset is of another simulator's parameters than the checkpoint infers.
     """
     if data is None:
-        simulation = _simulation(estimator.provenance, "test_simulation", trust)
+        simulation = stated_simulation(estimator.provenance, "test_simulation", trust)
         if neurons is not None and neurons < simulation.n:
             simulation = replace(simulation, n=neurons)
         split = build(estimator.provenance["split"], Split, trust)  # type: ignore[type-abstract]
         path = generate(simulation, folder / f"test_{simulation.n}.h5", progress=True)
         file = Dataset(path)
-        partition = split.partition(file.names, file.parameters, file.waveform_index, 0)
+        partition = divide(split, file.names, file.parameters, file.waveform_index, file.sweeps, 0)
         # a held-out region is a part of the rows; rows and waveforms held out at random are all new in this file
         region = type(split).__name__ == "HeldOutRegion"
         rows = partition.test if region else np.arange(file.n)
@@ -97,7 +97,8 @@ def held_out(
             raise InputError(f"no dataset at {data}: expected a file written by neuroinf simulate")
         file = Dataset(data)
         simulation = simulation_from_spec(file.specification, trust)
-        rows = np.arange(file.n)[:neurons]
+        # one sweep of each neuron: its sweeps are no independent tests of calibration
+        rows = np.arange(0, file.n, file.sweeps)[:neurons]
     _check_same(estimator, file)
     if not len(rows):
         raise InputError(f"{file.path}: no row is left to test on: the held-out region has none")
@@ -105,14 +106,15 @@ def held_out(
 
 
 def training_rows(estimator: Estimator, folder: Path, trust: tuple[str, ...]) -> HeldOut:
-    """The first rows of the training set, simulated again: the same ones, as each depends on seed and index alone."""
-    simulation = _simulation(estimator.provenance, "simulation", trust)
-    simulation = replace(simulation, n=min(simulation.n, NEIGHBOURS))
+    """As many neurons as a search for the nearest one takes, one sweep of each, drawn as those of the training set."""
+    simulation = stated_simulation(estimator.provenance, "simulation", trust)
+    simulation = replace(simulation, n=min(simulation.n, NEIGHBOURS), sweeps=1)
     file = Dataset(generate(simulation, folder / f"training_{simulation.n}.h5", progress=True))
     return HeldOut(file, simulation, np.arange(file.n), estimator.observation)
 
 
-def _simulation(provenance: dict[str, Any], which: str, trust: tuple[str, ...]) -> Simulation:
+def stated_simulation(provenance: dict[str, Any], which: str, trust: tuple[str, ...]) -> Simulation:
+    """What a checkpoint's provenance says under `which`."""
     if which not in provenance:
         raise InputError("this checkpoint does not say how its data were simulated: give a dataset with --data FILE")
     return simulation_from_spec(provenance[which], trust)

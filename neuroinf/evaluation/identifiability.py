@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroinf.evaluation.estimates import Estimates, unit_moments
+from neuroinf.evaluation.estimates import Estimates
 from neuroinf.evaluation.metrics import SIGNIFICANCE, information_p, nrmse
+from neuroinf.identification import TRADE_OFF, UNIDENTIFIED, correlation, sd_over_prior
 from neuroinf.priors import Prior
 from neuroinf.simulators.protocol import Simulator
 
 FloatArray = NDArray[np.float64]
+_AT_ONCE = 200  # neurons whose samples are moved to the unconstrained space together
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def posterior_over_prior_sd(samples: FloatArray, prior: Prior) -> FloatArray:
     if not known.any():
         return np.full(samples.shape[2], math.nan)
     variance = prior.to_unit(samples[known]).var(axis=1, ddof=1).mean(axis=0)
-    return np.sqrt(variance) / unit_moments(prior)[1]
+    return np.sqrt(variance) / prior.unit_moments[1]
 
 
 def effects_by_simulation(
@@ -161,11 +163,16 @@ def identifiability(
     Returns:
         For each parameter: `posterior_over_prior_sd`; `moves_response` and its `evidence`; `response_changed`, the
         fraction of neurons whose response it changed; `information_p`, by method, the p-value of knowing nothing of
-        it; and `recovered_by`, the methods that know something and have a smaller error than the prior's mean.
+        it; `recovered_by`, the methods that know something and have a smaller error than the prior's mean;
+        `unidentified`, the fraction of neurons whose own posterior is as wide as the prior (see `identification`);
+        `correlation` and `trades_off`, by other parameter: the median over neurons of their posterior correlation, and the
+        fraction of neurons in which it is so strong that to know one would more than halve the other's sd.
     """
     sampled = next((e.samples for e in estimates if e.samples is not None), None)
     nothing = np.full(len(prior.names), math.nan)
     ratio = nothing if sampled is None else posterior_over_prior_sd(sampled, prior)
+    known = None if sampled is None else sampled[np.isfinite(sampled).all(axis=(1, 2))]
+    pairs = {} if known is None or not len(known) else _single_neurons(known, prior)
     p = {e.method: information_p(truth, e.mean, prior, rng) for e in estimates if e.method != "prior_mean"}
     better = {
         e.method: np.less(nrmse(truth, e.mean, prior), _floor_on_same_rows(truth, e.mean, prior)).tolist()
@@ -181,13 +188,31 @@ def identifiability(
             "evidence": effect.evidence if effect and effect.compared else None,
             "information_p": {method: float(value[j]) for method, value in p.items()},
             "recovered_by": [m for m, value in p.items() if value[j] < SIGNIFICANCE and better[m][j]],
+            **pairs.get(name, {"unidentified": None, "correlation": None, "trades_off": None}),
+        }
+    return entries
+
+
+def _single_neurons(samples: FloatArray, prior: Prior) -> dict[str, dict[str, Any]]:
+    """For each parameter what neurons' own posteriors (n, S, P) say: `unidentified`, `correlation`, `trades_off`."""
+    unidentified = (sd_over_prior(samples, prior) > UNIDENTIFIED).mean(axis=0)
+    r = np.concatenate([correlation(part, prior) for part in np.array_split(samples, -(-len(samples) // _AT_ONCE))])
+    # without any spread there is no correlation, and nothing trades off
+    middle, strong = np.median(np.nan_to_num(r), axis=0), (np.abs(r) > TRADE_OFF).mean(axis=0)
+    entries = {}
+    for j, name in enumerate(prior.names):
+        others = [(k, other) for k, other in enumerate(prior.names) if k != j]
+        entries[name] = {
+            "unidentified": float(unidentified[j]),
+            "correlation": {other: float(middle[j, k]) for k, other in others},
+            "trades_off": {other: float(strong[j, k]) for k, other in others},
         }
     return entries
 
 
 def _floor_on_same_rows(truth: FloatArray, estimate: FloatArray, prior: Prior) -> FloatArray:
     """nrmse (P,) of the prior's mean over the rows that a method answered."""
-    mean = np.broadcast_to(prior.from_unit(unit_moments(prior)[0]), truth.shape)
+    mean = np.broadcast_to(prior.from_unit(prior.unit_moments[0]), truth.shape)
     known = np.isfinite(estimate).all(axis=1, keepdims=True)
     return nrmse(truth, np.where(known, mean, math.nan), prior)
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroinf.evaluation.calibration import coverage, sbc_p
+from neuroinf.evaluation.calibration import contraction, coverage, expected_coverage, sbc_p, tarp, z_score
 from neuroinf.evaluation.estimates import Estimates
 from neuroinf.priors import Prior
 
@@ -21,6 +21,8 @@ Document = dict[str, Any]
 
 # The evidence on which the report calls a parameter recovered; its false-alarm rate.
 SIGNIFICANCE = 1e-4
+# the reference points of TARP are drawn once, from this seed: all methods are judged from the same ones
+REFERENCE_SEED = 20_260_102
 
 
 def r2(truth: FloatArray, estimate: FloatArray, prior: Prior) -> FloatArray:
@@ -126,11 +128,34 @@ def method_metrics(estimates: Estimates, truth: FloatArray, prior: Prior) -> Doc
             "nrmse": by_name(prior, nrmse(truth, estimates.mean, prior)),
             "coverage_90": by_name(prior, nothing if samples is None else coverage(truth, samples, 0.9)),
             "sbc_p": by_name(prior, nothing if samples is None else sbc_p(truth, samples)),
+            **_calibration(estimates, truth, prior),
             "log_prob": log_prob,
             "seconds_per_neuron": estimates.seconds_per_neuron,
             "n": len(_units(truth, estimates.mean, prior)[0]),
         }
     )
+
+
+def _calibration(estimates: Estimates, truth: FloatArray, prior: Prior) -> Document:
+    """Joint calibration, and how much was learnt: on the prior's own scale; nan for a method without samples."""
+    samples, log_prob, of_samples = estimates.samples, estimates.log_prob, estimates.sample_log_prob
+    density_p = math.nan
+    if log_prob is not None and of_samples is not None:
+        density_p = expected_coverage(log_prob, of_samples)[2]
+    if samples is None:
+        nothing = by_name(prior, np.full(truth.shape[1], math.nan))
+        return {"expected_coverage_p": density_p, "tarp_p": math.nan, "contraction": nothing, "z_score": nothing}
+    known = np.isfinite(samples).all(axis=(1, 2))
+    u, drawn = prior.to_unit(truth[known]), prior.to_unit(samples[known])
+    enough = len(u) > 0
+    learnt = contraction(u, drawn, prior.unit_moments[1] ** 2).mean(axis=0) if enough else u.sum(axis=0) * math.nan
+    off = np.sqrt(np.mean(z_score(u, drawn) ** 2, axis=0)) if enough else u.sum(axis=0) * math.nan
+    return {
+        "expected_coverage_p": density_p,
+        "tarp_p": tarp(u, drawn, np.random.default_rng(REFERENCE_SEED))[2],
+        "contraction": by_name(prior, learnt),
+        "z_score": by_name(prior, off),
+    }
 
 
 def by_name(prior: Prior, values: FloatArray) -> dict[str, float]:

@@ -18,9 +18,12 @@ from neuroinf.evaluation.spike_trains import (
     lv,
     rate,
 )
+from neuroinf.priors import Prior
 from neuroinf.simulators.protocol import Simulator
 
 FloatArray = NDArray[np.float64]
+# steps simulated together: a voltage at every step of every row would not fit into memory for a long recording
+_AT_ONCE = 5_000_000
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,11 @@ class Responses:
         """The response of one neuron."""
         voltage = None if self.voltage is None else self.voltage[i : i + 1]
         return Responses(self.duration, self.dt, voltage, [self.spikes[i]])
+
+
+def within(prior: Prior, theta: FloatArray) -> FloatArray:
+    """Parameters (n, P) moved into the prior's range: a density over a grid's values reaches beyond its ends."""
+    return prior.from_unit(np.clip(prior.to_unit(theta), 0.0, 1.0))
 
 
 def simulate(
@@ -73,13 +81,14 @@ def simulate(
     keep = slice(round(record_dt / dt) - 1, None, round(record_dt / dt))
     if "voltage" in simulator.channels:
         voltage = np.full((n, len(range(steps)[keep])), math.nan)
-    if len(known):
-        inputs = stimulus if len(stimulus) == 1 else stimulus[known]
-        response = simulator.simulate(theta[known], inputs, dt, [seeds[i] for i in known])
-        for i, train in zip(known, response["spikes"], strict=True):
+    at_once = max(1, _AT_ONCE // max(steps, 1))
+    for part in (known[k : k + at_once] for k in range(0, len(known), at_once)):
+        inputs = stimulus if len(stimulus) == 1 else stimulus[part]
+        response = simulator.simulate(theta[part], inputs, dt, [seeds[i] for i in part])
+        for i, train in zip(part, response["spikes"], strict=True):
             spikes[i] = np.asarray(train, dtype=np.float64)
         if voltage is not None:
-            voltage[known] = response["voltage"][:, keep]
+            voltage[part] = response["voltage"][:, keep]
     return Responses(steps * dt, record_dt, voltage, spikes)
 
 

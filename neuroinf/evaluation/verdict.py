@@ -15,6 +15,8 @@ Document = Mapping[str, Any]
 
 # A posterior as wide as this fraction of the prior has explained less than a tenth of the parameter's variance.
 _BARELY = 0.95
+# A fraction of test neurons worth a sentence.
+_NOTICED = 0.01
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ def verdict(metrics: Document, losses: Sequence[Loss] = (), network: str = "amor
     """
     sentences = [
         *_against_prior_mean(metrics, network),
-        *_not_identified(metrics),
+        *not_identified(metrics),
         *_losses(losses),
         *_against_others(metrics, network),
         *_calibration(metrics),
@@ -90,7 +92,8 @@ def _against_prior_mean(metrics: Document, network: str) -> list[str]:
     ]
 
 
-def _not_identified(metrics: Document) -> list[str]:
+def not_identified(metrics: Document) -> list[str]:
+    """Sentences on parameters that cannot be known, by anyone or from some recordings, and on pairs that trade off."""
     sentences = []
     silent: list[str] = []
     for name in metrics["parameters"]:
@@ -105,6 +108,22 @@ def _not_identified(metrics: Document) -> list[str]:
             silent.append(name)
         elif ratio is not None and ratio > _BARELY:
             sentences.append(f"{name} is barely identified: its posterior is {ratio:.2f} times as wide as the prior.")
+    partly = [(n, metrics["identifiability"][n].get("unidentified") or 0.0) for n in metrics["parameters"]]
+    some = [f"{name} ({100 * fraction:.0f} %)" for name, fraction in partly if fraction >= _NOTICED]
+    if some:
+        sentences.append(
+            f"Some neurons' recordings leave a parameter as the prior has it (sd above 0.9 of the prior's): {listed(some)}."
+        )
+    pairs = [
+        f"{a} and {b} ({100 * fraction:.0f} %)"
+        for k, a in enumerate(metrics["parameters"])
+        for b, fraction in (metrics["identifiability"][a].get("trades_off") or {}).items()
+        if b in metrics["parameters"][:k] and fraction >= _NOTICED
+    ]
+    if pairs:
+        sentences.append(
+            f"Pairs that trade off, to know one would more than halve the other's posterior sd, in % of neurons: {listed(pairs)}."
+        )
     if silent:
         sentences.append(
             f"No method recovers {listed(silent)} better than the prior mean: not identified by these data."
@@ -173,6 +192,13 @@ def _calibration(metrics: Document) -> list[str]:
             sentences.append(
                 f"The posterior of {method} is miscalibrated for {listed(skewed)}: the truth's ranks among its samples are not "
                 f"uniform (simulation-based calibration, p < {SIGNIFICANCE:g})."
+            )
+        joint = {"expected_coverage_p": "expected coverage of highest-density regions", "tarp_p": "TARP"}
+        found = [text for key, text in joint.items() if (p := entry.get(key)) is not None and p < SIGNIFICANCE]
+        if found:
+            sentences.append(
+                f"The joint posterior of {method} is miscalibrated: its regions hold the truth more or less often than they say "
+                f"({listed(found)}, p < {SIGNIFICANCE:g})."
             )
     return sentences
 

@@ -124,6 +124,11 @@ class Prior:
         rounding = torch.finfo(torch.float32).eps * torch.maximum(low.abs(), high.abs())
         return ((theta >= low - rounding) & (theta <= high + rounding)).all(-1)
 
+    @property
+    def unit_moments(self) -> tuple[FloatArray, FloatArray]:
+        r"""Mean and standard deviation (P,) of u: :math:`1/2` and :math:`1/\sqrt{12}`."""
+        return np.full(len(self.names), 0.5), np.full(len(self.names), 1 / math.sqrt(12))
+
     # -- coordinates -------------------------------------------------------------------------------------------------
 
     def to_unit(self, theta: Array) -> Array:

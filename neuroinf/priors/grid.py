@@ -101,6 +101,12 @@ class GridPrior(Prior):
         """The prior as a torch distribution, float64, event shape :math:`(P,)`, natural units."""
         return _UniformGrid(self)
 
+    @property
+    def unit_moments(self) -> tuple[FloatArray, FloatArray]:
+        """Mean and standard deviation (P,) of u over the grid's points."""
+        u = self.to_unit(self.grid())
+        return u.mean(axis=0), u.std(axis=0)
+
     def log_prob(self, theta: Tensor) -> Tensor:
         """Log-probability (a mass, not a density), :math:`(..., P) -> (...)`; -inf off the grid."""
         on_grid = torch.ones(theta.shape[:-1], dtype=torch.bool, device=theta.device)

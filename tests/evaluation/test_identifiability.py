@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from neuroinf.evaluation import verdict
 from neuroinf.evaluation.estimates import Estimates, prior_mean
+from neuroinf.evaluation.figures import trade_offs
 from neuroinf.evaluation.identifiability import (
     combine_effects,
     effects_by_simulation,
@@ -100,3 +102,30 @@ def test_a_method_recovers_what_it_knows_and_nothing_else(simulator, prior: Prio
     assert entries["label"]["posterior_over_prior_sd"] == pytest.approx(1.0, abs=0.05)
     nothing_known = identifiability(truth, [prior_mean(prior, 200)], prior, {}, rng)
     assert nothing_known["tau"]["moves_response"] is None
+
+
+def test_neurons_that_leave_a_parameter_open_are_counted_and_trade_offs_shown(prior: Prior) -> None:
+    """30 neurons know gain, 10 do not; tau and th are correlated in all, strongly in those 10; label is never known."""
+    rng = np.random.default_rng(6)
+    open_ones = np.arange(40) < 10
+    z = 0.2 * rng.standard_normal((40, 1000, 4))
+    z[..., 3] *= 5
+    z[open_ones, :, 1] *= 5
+    r = np.where(open_ones, 0.97, 0.5)[:, None]
+    z[..., 2] = r * z[..., 0] + np.sqrt(1 - r**2) * z[..., 2]
+    samples = prior.from_unit(stats.norm.cdf(z))
+    answer = Estimates("amortized", samples.mean(axis=1), samples=samples)
+    entries = identifiability(samples[:, 0], [prior_mean(prior, 40), answer], prior, {}, rng)
+    assert [entry["unidentified"] for entry in entries.values()] == [0.0, 0.25, 0.0, 1.0]
+    assert entries["tau"]["trades_off"] == {"gain": 0.0, "th": 0.25, "label": 0.0}
+    # Fisher's z of one neuron has the sd 1 / sqrt(997); the median over 40 is nearer, here no bound is needed beyond it
+    allowed = stats.norm.isf(0.5e-4) / np.sqrt(997)
+    assert np.arctanh(entries["th"]["correlation"]["tau"]) == pytest.approx(np.arctanh(0.5), abs=allowed)
+    assert abs(entries["tau"]["correlation"]["label"]) < allowed
+    figure = trade_offs(entries, prior.names)
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert len(texts) == 6 and texts[1] == f"{entries['th']['correlation']['tau']:.2f}\n(25 %)"
+    assert identifiability(samples[:, 0], [prior_mean(prior, 40)], prior, {}, rng)["tau"]["unidentified"] is None
+    sentences = " ".join(verdict.not_identified({"parameters": list(prior.names), "identifiability": entries}))
+    assert "Some neurons' recordings leave a parameter as the prior has it" in sentences
+    assert "gain (25 %) and label (100 %)" in sentences and "th and tau (25 %)" in sentences

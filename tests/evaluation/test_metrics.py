@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from neuroinf.evaluation.estimates import Estimates, prior_mean, unit_moments
+from neuroinf.evaluation.estimates import Estimates, prior_mean
 from neuroinf.evaluation.metrics import (
     check_metrics,
     information_p,
@@ -72,7 +72,7 @@ def test_prior_mean_is_the_floor(prior: Prior) -> None:
 
 def test_prior_mean_of_a_grid_is_that_of_its_points() -> None:
     grid = GridPrior({"a": GridParameter("1", [0.0, 1.0, 5.0]), "b": GridParameter("pF", [1.0, 10.0, 1000.0], "log")})
-    mean, std = unit_moments(grid)
+    mean, std = grid.unit_moments
     assert mean == pytest.approx([2 / 5, 4 / 9], abs=1e-12)
     assert std == pytest.approx([np.std([0, 0.2, 1]), np.std([0, 1 / 3, 1])], abs=1e-12)
     assert prior_mean(grid, 2).mean[0] == pytest.approx([2.0, 10 ** (4 / 3)], rel=1e-12)
@@ -122,7 +122,25 @@ def test_what_a_method_does_not_give_is_null(prior: Prior) -> None:
     assert entry["log_prob"] is None
     assert entry["seconds_per_neuron"] is None
     assert set(entry["coverage_90"].values()) == set(entry["sbc_p"].values()) == {None}
+    assert set(entry["contraction"].values()) == set(entry["z_score"].values()) == {None}
+    assert entry["tarp_p"] is None and entry["expected_coverage_p"] is None
     assert set(entry["r2"].values()) == {1.0}
+
+
+def test_posterior_as_wide_as_the_prior_has_contraction_0_and_passes(prior: Prior) -> None:
+    """400 rows of 200 prior draws: within 4 standard errors, and the joint test accepts at 1e-4."""
+    rng = np.random.default_rng(3)
+    truth = prior.sample(400, rng)
+    samples = prior.sample(400 * 200, rng).reshape(400, 200, 4)
+    entry = method_metrics(Estimates("prior", samples.mean(1), samples), truth, prior)
+    # the variance of a uniform variable's square about its mean is 4/5 of its variance squared
+    assert list(entry["contraction"].values()) == pytest.approx([0.0] * 4, abs=0.01)
+    assert list(entry["z_score"].values()) == pytest.approx([1.0] * 4, abs=0.5 * 4 * np.sqrt(0.8 / 400))
+    assert entry["tarp_p"] >= 1e-4 and entry["expected_coverage_p"] is None
+    half = prior.from_unit(0.25 + 0.5 * prior.to_unit(samples))
+    entry = method_metrics(Estimates("narrow", half.mean(1), half), truth, prior)
+    assert list(entry["contraction"].values()) == pytest.approx([0.75] * 4, abs=0.01)
+    assert entry["tarp_p"] < 1e-4
 
 
 def test_information_p_is_uniform_under_ignorance_and_small_under_knowledge(prior: Prior) -> None:

@@ -14,6 +14,7 @@ from neuroinf.evaluation.estimates import Estimates
 from neuroinf.evaluation.identifiability import Effect, identifiability
 from neuroinf.evaluation.predictive import Responses
 from neuroinf.evaluation.report import Report, terminal_report, terminal_table, write_report
+from neuroinf.evaluation.response_figure import Overlay, best_median_worst, overlays
 from neuroinf.evaluation.verdict import Loss, duration, verdict
 from neuroinf.priors import Prior
 
@@ -82,7 +83,7 @@ def all_figures(comparison: Comparison) -> list[tuple[str, object]]:
     return [
         ("Recovery", figures.recovery(truth, fit, prior)),
         ("Error against time", figures.error_against_time(comparison)),
-        ("Overlay", figures.overlays([figures.Overlay("best", response, response, np.zeros(100))])),
+        ("Overlay", overlays([Overlay("best", response, response, np.zeros(100))])),
         ("Learning curves", figures.learning_curves(history)),
         ("Calibration", figures.calibration_curve(truth, network.samples, prior)),
     ]
@@ -181,6 +182,17 @@ def test_dishonest_intervals_and_cost_are_named(metrics: dict) -> None:
     assert "never pay in time" in words
 
 
+def test_joint_miscalibration_is_named_with_the_test_that_saw_it(metrics: dict) -> None:
+    entry = metrics["methods"]["amortized"]
+    entry["expected_coverage_p"], entry["tarp_p"] = 0.5, 0.2
+    assert "joint posterior" not in " ".join(verdict(metrics))
+    entry["expected_coverage_p"], entry["tarp_p"] = None, 1e-6
+    assert (
+        "joint posterior of amortized is miscalibrated: its regions hold the truth more or less often than they say (TARP"
+        in " ".join(verdict(metrics))
+    )
+
+
 def test_terminal_table_lines_up(metrics: dict) -> None:
     table = terminal_table(metrics).splitlines()
     assert table[0].split() == ["R2", "tau", "gain", "th", "label", "mean", "error", "per", "neuron", "neurons"]
@@ -207,9 +219,9 @@ def test_baselines_are_drawn(comparison: Comparison) -> None:
 
 
 def test_best_median_worst() -> None:
-    assert figures.best_median_worst(np.array([3.0, np.nan, 1.0, 2.0, 9.0])) == {"best": 2, "median": 3, "worst": 4}
-    assert figures.best_median_worst(np.array([np.nan, 4.0])) == {"best": 1}
-    assert figures.best_median_worst(np.array([np.nan])) == {}
+    assert best_median_worst(np.array([3.0, np.nan, 1.0, 2.0, 9.0])) == {"best": 2, "median": 3, "worst": 4}
+    assert best_median_worst(np.array([np.nan, 4.0])) == {"best": 1}
+    assert best_median_worst(np.array([np.nan])) == {}
 
 
 @pytest.mark.parametrize(

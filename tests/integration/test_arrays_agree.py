@@ -9,9 +9,9 @@ from scipy import stats
 
 import neuroinf
 from neuroinf.construction import simulation_from_spec
-from neuroinf.datasets.datamodule import observe_rows
 from neuroinf.datasets.generation import generate
 from neuroinf.datasets.schema import Dataset
+from neuroinf.datasets.views import observe_rows
 from neuroinf.evaluation.metrics import r2
 from neuroinf.inference import Estimator
 from neuroinf.recordings import from_arrays, read

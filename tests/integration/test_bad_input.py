@@ -263,12 +263,13 @@ def checkpoint(change: Callable[[dict[str, Any]], Any], *command: str) -> Make:
 
 def damaged_last(folder: Path, write: Callable[..., Path]) -> list[str]:
     """An interrupted run whose last checkpoint is not readable: found by training once, with the fit left out."""
-    from neuroinf.training import TrainingCLI, train
+    from neuroinf.experiment import TrainingCLI
+    from neuroinf.training import train
 
     class Stopped(Exception):
         pass
 
-    def stop(self: TrainingCLI) -> Any:
+    def stop(self: TrainingCLI, folder: Path) -> Any:
         raise Stopped(str(self.folder))
 
     with pytest.MonkeyPatch.context() as patch:
@@ -519,6 +520,10 @@ CASES: dict[str, tuple[Make, tuple[str, ...]]] = {
     "recording for a checkpoint": (call("neuroinf", "infer", "good.npz", "good.npz"), ("good.npz", "expected")),
     "damaged checkpoint of an interrupted run": (damaged_last, ("last.ckpt", "expected")),
     # recordings
+    "recordings of one name": (
+        call(*INFER[:3], "good.npz", "./good.npz", *INFER[4:]),
+        ("good.npz", "both be written as out/good.json", "expected different names"),
+    ),
     "missing recording": (call("neuroinf", "infer", "good.ckpt", "absent.nwb"), ("absent.nwb", "no such file")),
     "gap in the voltage": (
         recording(voltage=np.where(np.arange(200) == 7, np.nan, -70.0), spikes=None),
@@ -684,7 +689,7 @@ def test_the_good_files_are_good(
         cli.main()
     assert left.value.code == 0
     assert set(json.loads(capsys.readouterr().out)[0]["parameters"]) == {"C", "R_input", "El", "th_inf"}
-    assert len(list((tmp_path / "work" / "out").iterdir())) == 2
+    assert {path.name for path in Path("out").iterdir()} == {"good.json", "good.png", "good_posterior.png"}
     for command in (SIMULATE, (*INFO, "good.ckpt"), (*INFO, "data/tiny.h5"), (*INFO, "good.npz")):
         code, said = in_this_process(list(command), capsys)
         assert code == 0 and not said
@@ -695,12 +700,13 @@ def test_numbers_that_yaml_1_1_reads_as_words(
     written: str, good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """YAML 1.1 takes 1e-3, without a point, for a string; a user means a number and gets it."""
-    from neuroinf.training import TrainingCLI, train
+    from neuroinf.experiment import TrainingCLI
+    from neuroinf.training import train
 
     class Stopped(Exception):
         pass
 
-    def stop(self: TrainingCLI) -> Any:
+    def stop(self: TrainingCLI, folder: Path) -> Any:
         raise Stopped(self.model.lr)
 
     shutil.copytree(good, tmp_path / "work")

@@ -77,11 +77,14 @@ def test_every_file_gives_parameters_within_the_prior(
 
 def test_output_holds_a_figure_and_json_per_cell(real_data_dir: Path, checkpoint: Path, tmp_path: Path) -> None:
     infer([str(checkpoint), str(real_data_dir / "allen_long_square.nwb"), "--output", str(tmp_path), "--json"])
-    stems = {path.stem for path in tmp_path.iterdir()}
-    assert len(stems) == 6
+    stems = {path.stem for path in tmp_path.glob("*.json")}
+    assert len(stems) == 6 and len(list(tmp_path.iterdir())) == 18
     for stem in stems:
-        json.loads((tmp_path / f"{stem}.json").read_text())
+        predicted = json.loads((tmp_path / f"{stem}.json").read_text())["predictive"]
+        count = predicted["spike_count"]
+        assert predicted["samples"] == 100 and 0 < count["p"] <= 1 and count["low"] <= count["median"] <= count["high"]
         assert (tmp_path / f"{stem}.png").stat().st_size > 10_000
+        assert (tmp_path / f"{stem}_posterior.png").stat().st_size > 10_000
 
 
 def test_sweeps_chooses(real_data_dir: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
