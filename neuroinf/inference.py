@@ -196,7 +196,7 @@ class Estimator:
     @torch.inference_mode()
     def scores(self, x: FloatArray) -> list[Score | None]:
         """The novelty of each of n recordings of one piece, x (n, C, T): as `posterior` has it, many at a time."""
-        if self.novelty is None:
+        if self.novelty is None or not len(x):
             return [None] * len(x)
         x = np.asarray(x, np.float32)
         found = examine(x, self.features(x), self.density, self.prior, self.simulation, self.observation)

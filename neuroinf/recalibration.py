@@ -16,7 +16,7 @@ from neuroinf.datasets.schema import Dataset
 from neuroinf.datasets.views import observe_rows
 from neuroinf.errors import InputError
 from neuroinf.inference import load
-from neuroinf.models.examination import MOST, fit_novelty
+from neuroinf.models.examination import FEWEST, MOST, fit_novelty
 
 # training rows have the simulation's seed, test rows the next
 SEED_AFTER = 2
@@ -36,7 +36,7 @@ def recalibrate(
         seed: Of noise and stretches.
 
     Raises:
-        InputError: if it is no checkpoint, or does not say what it was trained on and there are no data.
+        InputError: if it is no checkpoint, or does not say what it was trained on and there are no data, or too few.
     """
     estimator = load(checkpoint, trust)
     if data is None and estimator.simulation is None:
@@ -55,8 +55,10 @@ def recalibrate(
         x = observe_rows(file, np.arange(min(file.n, MOST)), estimator.observation, duration)
     parts = (estimator.encoder, estimator.density, estimator.prior, estimator.simulation, estimator.observation)
     novelty = fit_novelty(x, *parts, np.random.default_rng(seed))
+    if novelty is None:
+        raise InputError(f"{data}: expected at least {FEWEST} held-out simulations to fit the score to, found {len(x)}")
     content = read_checkpoint(checkpoint)
-    content["neuroinf"]["novelty"] = None if novelty is None else novelty.plain()
+    content["neuroinf"]["novelty"] = novelty.plain()
     aside = target.with_name(target.name + ".part")
     torch.save(content, aside)
     aside.replace(target)

@@ -118,6 +118,7 @@ def _train_readout(cli: TrainingCLI, joint: Path) -> Path:
         log_every_n_steps=20,
         use_distributed_sampler=False,
     )
+    training.train()
     loaders = [data.feature_loader(folder, stage.batch_size, train) for train in (True, False)]
     _fit(trainer, training, folder / "last.ckpt", cli.folder, train_dataloaders=loaders[0], val_dataloaders=loaders[1])
     before = min(line["val/loss"] for line in model.history[:epochs])

@@ -19,7 +19,7 @@ def evaluate_from_command_line(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("--output", type=Path, help="folder, by default reports/<checkpoint>")
     parser.add_argument("--neurons", type=int, help="test at most so many neurons")
-    parser.add_argument("--fits", type=int, default=100, help="fit at most so many one by one (100)")
+    parser.add_argument("--fits", type=int, default=200, help="fit at most so many one by one (200)")
     parser.add_argument("--noise", type=float, nargs="+", help="noise levels; the first is reported in metrics.json")
     parser.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help="a package of your own classes")
     options = parser.parse_args(list(arguments))

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from neuroinf.fits.refinement import Observed, Refined, observed
-from neuroinf.models.crossing_fit import loss
+from neuroinf.models.crossing_fit import WIDTHS, loss
 from neuroinf.models.glif_likelihood import Layout
 from neuroinf.models.glif_linearisation import linearise
 from neuroinf.priors import Prior
@@ -41,7 +41,8 @@ class Resampled:
     Attributes:
         z: :math:`(B, S, P)`; draws of the Laplace approximation where `effective` is below 30, nan without an answer.
         mean: Of the weighted draws, :math:`(B, P)` in z.
-        effective: Effective number of the S draws, :math:`(B,)`.
+        effective: Effective number of the S draws, :math:`(B,)`; 0 where the threshold is wider than 0.4 mV, as it is
+            of neurons that do not keep to the model.
     """
 
     z: FloatArray
@@ -93,6 +94,8 @@ def resample(
             covariance = trust * fitted + (1 - trust) * covariance
             centre = average
         drawn, weight, number, average = _weighted(data, layout, centre, covariance, refined, into, samples, rng)
+        # of a wider threshold the expansion lacks silent steps that count: no weights
+        number = np.where(refined.width[into] > WIDTHS[0], 0.0, number)
         effective[into] = number
         for i, b in enumerate(into):
             if number[i] >= ENOUGH:

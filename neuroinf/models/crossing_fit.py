@@ -268,7 +268,10 @@ def _newton(bend: FloatArray, gradient: FloatArray, move: FloatArray) -> float:
             bend[j, i] = total
             for k in range(j):
                 total -= factor[i, k] * factor[j, k]
-            factor[i, j] = math.sqrt(total) if i == j else total / factor[j, j]
+            if i == j:  # nan by rounding: no step is then a better one
+                factor[i, j] = math.sqrt(total) if total > 0 else math.nan
+            else:
+                factor[i, j] = total / factor[j, j]
     decrement = 0.0
     for i in range(q):
         total = -gradient[i]

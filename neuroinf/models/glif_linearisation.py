@@ -18,14 +18,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from neuroinf.models.glif_likelihood import Layout
+from neuroinf.models.glif_likelihood import SILENT, SPIKE, Layout
 from neuroinf.priors import Prior
 from neuroinf.simulators.glif_twin import TS, TV, GLIFTwin, V
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.integer[Any]]
 NEAR = 1.5  # mV below threshold, from where a silent step says something about it
-MOST = 1000  # near silent steps of a neuron that are kept
+MOST = 1000  # near silent steps of a neuron that are kept, or more where rows are few
+ROOM = 1_000_000  # of all rows together, 64 MB
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,9 @@ def linearise(
     d_maps = np.empty((*maps.shape, d_offset.shape[1]))
     _powers(step, reset, d_step, d_reset, row_of, column_of, maps, d_maps)
     state = torch.stack(twin.initial_state(z), dim=1).numpy()
-    q, most = d_offset.shape[1], int((layout.role == 2).sum(1).max(initial=0)) + MOST
+    spikes, silent = (int((layout.role == role).sum(1).max(initial=0)) for role in (SPIKE, SILENT))
+    near = min(silent, max(MOST, ROOM // max(rows, 1)))
+    q, most = d_offset.shape[1], spikes + near
     found = Linearised(
         *(np.zeros(rows), np.zeros((rows, q)), np.zeros((rows, q, q)), np.zeros(rows), np.zeros(rows, np.int64)),
         *(np.empty((rows, most)), np.empty((rows, most, q)), np.empty((rows, most))),
@@ -86,7 +89,7 @@ def linearise(
             row_of,
             column_of,
             maps,
-            d_maps.reshape(*maps.shape[:2], -1),
+            d_maps.reshape(*maps.shape[:2], d_maps.shape[2] * d_maps.shape[3]),  # -1 is no shape of no rows
             offset,
             d_offset,
             base,
@@ -96,7 +99,7 @@ def linearise(
             source,
             moving,
         ),
-        *(layout.kind, layout.window, layout.sample, layout.role, layout.voltage, layout.stimulus),
+        *(layout.kind, layout.window, layout.sample, layout.role, layout.voltage, layout.stimulus, near),
         *vars(found).values(),
     )
     return found
@@ -206,6 +209,7 @@ def _pass(
     role: IntArray,
     voltage: FloatArray,
     stimulus: FloatArray,
+    most_near: int,
     squares: FloatArray,
     pull: FloatArray,
     stiffness: FloatArray,
@@ -267,7 +271,7 @@ def _pass(
                 above = old[V] - old[TS] - old[TV] - base[r]
                 spike = role[b, s] == 2
                 if not spike:
-                    if above < -NEAR or near == MOST:
+                    if above < -NEAR or near == most_near:
                         continue
                     near += 1
                 k = number[r]

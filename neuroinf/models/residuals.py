@@ -69,15 +69,14 @@ def _unbin(grid: FloatArray) -> tuple[FloatArray, int]:
         carry = 0.0
         if early < 1e-3:
             continue
-        number = int(np.ceil(early - 1e-3))
+        number = max(int(np.ceil(early - 1e-3)), 1)
         late = max(1.0 - early / number, 0.0)
         if i + 1 < len(grid) and grid[i + 1] < number * late - 1e-2:
             continue  # the second half of a spike before the beginning
         carry = number * late
-        for _ in range(number):
-            if found < len(times):
-                times[found] = i + late
-                found += 1
+        for _ in range(min(number, len(times) - found)):
+            times[found] = i + late
+            found += 1
     return times[:found], found
 
 

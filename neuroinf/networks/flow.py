@@ -170,6 +170,10 @@ class FlowPosterior(Distribution):
     def push(self, e: Tensor) -> Tensor:
         """Standard normal draws e (S, P) or (S, B, P) to draws of z (S, B, P)."""
         e = e[:, None].expand(-1, *self.batch_shape, -1) if e.ndim == 2 else e
+        rows = max(1, AT_ONCE // max(1, self.batch_shape.numel()))
+        return torch.cat([self._push(part) for part in e.split(rows)])
+
+    def _push(self, e: Tensor) -> Tensor:
         moved = cast(Tensor, self.residual.transform.inv(e))
         return self.location + (self.factor @ moved[..., None])[..., 0]
 
@@ -177,9 +181,7 @@ class FlowPosterior(Distribution):
         """Draws (*sample_shape, B, P)."""
         shape = torch.Size(sample_shape)
         e = torch.randn(shape.numel(), *self.batch_shape, *self.event_shape, device=self.location.device)
-        rows = max(1, AT_ONCE // max(1, self.batch_shape.numel()))
-        drawn = torch.cat([self.push(part) for part in e.split(rows)])
-        return drawn.reshape(*shape, *self.batch_shape, *self.event_shape)
+        return self.push(e).reshape(*shape, *self.batch_shape, *self.event_shape)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log density of z (..., B, P)."""

@@ -118,7 +118,8 @@ def segments(
         lengths[b], kept = _cut(steps, int(cut[b]), k, windows, kind[b], window[b], role[b], seen[b])
         dropped[b] = len(times) - kept
     last = max(int(lengths.max(initial=1)), 1)
-    kind, window, role = kind[:, :last], window[:, :last], role[:, :last]
+    # contiguous, so that compiled code that reads them exists in one version only
+    kind, window, role = (np.ascontiguousarray(x[:, :last]) for x in (kind, window, role))
     return Segments(
         torch.from_numpy(kind),
         torch.from_numpy(window),
