@@ -46,6 +46,7 @@ class Amortized:
     def __call__(self, x: NDArray[np.floating[Any]], condition: Condition) -> Estimates:
         """See comparison.Method. The time is that of the answer: mean and, with a density, the posterior."""
         prior, density = self.estimator.prior, self.estimator.density
+        self.estimator.features(x[:1])  # compiled code is loaded at its first call, which belongs to no neuron
         begin = time.perf_counter()
         features = self.estimator.features(x)
         mean = prior.from_unit(density.unit_mean(features, prior).clamp(0, 1).numpy())

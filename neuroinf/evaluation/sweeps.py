@@ -87,7 +87,7 @@ def sweeps_figure(found: dict[str, dict[str, Any]], prior: Prior) -> Figure:
     figure, (left, right) = panels(2, width=4.4)
     number = np.array([int(key) for key in found])
     for k, name in enumerate(prior.names):
-        left.plot(number, [found[str(s)]["sd_over_prior"][name] for s in number], label=name, **style(k))
+        left.plot(number, [found[str(s)]["sd_over_prior"][name] for s in number], **style(k))
         marker: dict[str, Any] = style(k) | {"linestyle": "none"}
         right.plot(number, [found[str(s)]["coverage_90"][name] for s in number], label=name, **marker)
     first = max(found["1"]["sd_over_prior"].values())
@@ -98,6 +98,6 @@ def sweeps_figure(found: dict[str, dict[str, Any]], prior: Prior) -> Figure:
     right.axhline(0.9, **BASELINE)
     left.set(xlabel="sweeps", ylabel="posterior sd / prior sd (median)", yscale="log", xticks=number)
     right.set(xlabel="sweeps", ylabel="coverage of 90 % intervals", xticks=number, ylim=(0.75, 1.0))
-    left.legend(fontsize=7, frameon=False)
+    left.legend(fontsize=7, frameon=False, loc="upper right")
     right.legend(fontsize=7, frameon=False, loc="lower left", ncols=2)
     return figure

@@ -58,8 +58,8 @@ def test_it_moves_the_readout_alone_and_lowers_the_loss(
     if more:
         estimator = neuroinf.load(final)
         figure = sweeps_figure(found, estimator.prior)
-        drawn = {line.get_label(): line.get_ydata() for line in figure.axes[0].lines}
-        assert drawn["El"] == pytest.approx([found[s]["sd_over_prior"]["El"] for s in "123"])
+        drawn = dict(zip(estimator.prior.names, figure.axes[0].lines, strict=False))
+        assert drawn["El"].get_ydata() == pytest.approx([found[s]["sd_over_prior"]["El"] for s in "123"])
         assert all(0 <= value <= 1 for entry in found.values() for value in entry["coverage_90"].values())
 
 
