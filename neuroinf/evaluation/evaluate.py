@@ -19,7 +19,7 @@ from neuroinf.evaluation.estimates import Estimates
 from neuroinf.evaluation.held_out import HeldOut, held_out, training_rows
 from neuroinf.evaluation.identifiability import combine_effects, effects_by_simulation, identifiability
 from neuroinf.evaluation.methods import Amortized, Fitted, Refined, traces
-from neuroinf.evaluation.metrics import method_metrics, write_metrics
+from neuroinf.evaluation.metrics import method_metrics, not_above, write_metrics
 from neuroinf.evaluation.predicted_responses import predicted_responses
 from neuroinf.evaluation.report import Report, terminal_report, write_report
 from neuroinf.evaluation.study import study_losses
@@ -104,6 +104,11 @@ def evaluate(
     predicted, overlays = predicted_responses(test, comparison.given(conditions[0]), columns, max(fits, 100))
     document["predictive"] = predicted
     answers = document["methods"]
+    given = comparison.estimates[conditions[0].name]
+    for name, answer in given.items():
+        network = given["amortized"]
+        if answer is not None and network is not None and name != "amortized":
+            answers[name]["not_above_amortized"] = not_above(test.truth, answer.mean, network.mean, prior)
     fitted, amortized = answers.get("per_neuron_fit"), answers["amortized"]
     document["cost"] = cost(
         estimator.provenance.get("simulation_seconds"),

@@ -62,6 +62,26 @@ def nrmse(truth: FloatArray, estimate: FloatArray, prior: Prior) -> FloatArray:
     return np.sqrt(((v - u) ** 2).mean(axis=0)) if len(u) else np.full(truth.shape[1], math.nan)
 
 
+def not_above(truth: FloatArray, estimate: FloatArray, other: FloatArray, prior: Prior) -> float:
+    """Fraction of neurons that an estimate misses by no more than another does, root mean square over the parameters.
+
+    Args:
+        truth: True parameters (n, P).
+        estimate: Estimates (n, P), nan rows where there is none.
+        other: What it is compared with (n, P).
+        prior: On whose own scale errors are measured.
+
+    Returns:
+        Over the neurons that both answered; nan if there are none.
+    """
+    known = np.isfinite(estimate).all(axis=1) & np.isfinite(other).all(axis=1)
+    if not known.any():
+        return math.nan
+    u, *others = (prior.to_unit(part[known]) for part in (truth, estimate, other))
+    error, limit = (np.square(part - u).mean(axis=1) for part in others)
+    return float(np.mean(error <= limit))
+
+
 def scaled_mse(truth: FloatArray, estimate: FloatArray, scale: Sequence[float]) -> float:
     r"""Mean squared error over parameters multiplied by `scale`, natural units: the loss that studies report.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,8 @@ from neuroinf.evaluation.posterior_predictive import PredictiveCheck
 from neuroinf.evaluation.predictive import Responses
 
 FloatArray = NDArray[np.float64]
+
+TITLE_WIDTH = 120  # characters
 
 
 @dataclass(frozen=True)
@@ -85,10 +88,12 @@ def overlays(neurons: Sequence[Overlay]) -> Figure:
                     transform=ax.get_xaxis_transform(),
                     clip_on=False,
                 )
-        ax.set_title(neuron.title, fontsize=8.5, pad=22, loc="left")
+        # wider lines would run off the figure
+        title = "\n".join(part for line in neuron.title.split("\n") for part in textwrap.wrap(line, TITLE_WIDTH))
+        ax.set_title(title, fontsize=8.5, pad=22, loc="left")
         ax.set(ylabel="voltage (mV)", xlim=(neuron.start, neuron.start + neuron.observed.duration))
         # beside the title's first line, which is the shortest
-        first_line = ScaledTranslation(0, (17 + 13 * neuron.title.count("\n")) / 72, figure.dpi_scale_trans)
+        first_line = ScaledTranslation(0, (17 + 13 * title.count("\n")) / 72, figure.dpi_scale_trans)
         ax.legend(
             fontsize=8,
             loc="lower right",

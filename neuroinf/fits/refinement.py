@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neuroinf.errors import InputError
+from neuroinf.fits.windows import steps_per_window
 from neuroinf.models.crossing_fit import WIDTHS, Mode, mode
 from neuroinf.models.glif_likelihood import Layout
 from neuroinf.models.glif_linearisation import linearise
@@ -142,15 +143,7 @@ def observed(
     Raises:
         InputError: if shapes, parameters or steps do not fit together, or the spike cut is not fixed.
     """
-    k = round(observation_dt / dt)
-    if x.ndim != 3 or x.shape[1] != 3 or x.shape[0] != len(spikes):
-        raise InputError(
-            f"expected observations (B, 3, T) and B spike trains, found shape {x.shape} and {len(spikes)} trains"
-        )
-    if k < 1 or abs(k * dt - observation_dt) > 1e-9 * observation_dt:
-        raise InputError(
-            f"the observation's step must be a multiple of the simulation's, found {observation_dt} and {dt} ms"
-        )
+    k = steps_per_window(x, spikes, observation_dt, dt)
     if prior.names != simulator.parameters or "spike_cut_length" in prior.names:
         raise InputError(
             f"the prior's parameters must be the simulator's {simulator.parameters} with the spike cut fixed, "

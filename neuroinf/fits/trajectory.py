@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neuroinf.errors import InputError
+from neuroinf.fits.windows import steps_per_window
 from neuroinf.models.gradient_descent import GradientDescent, Quadratic
 from neuroinf.priors import Prior
 from neuroinf.simulators.glif import GLIF
@@ -88,15 +89,7 @@ def fit(
         InputError: if shapes, parameters or steps do not fit together.
     """
     begin = time.perf_counter()
-    k = round(observation_dt / dt)
-    if x.ndim != 3 or x.shape[1] != 3 or x.shape[0] != len(spikes):
-        raise InputError(
-            f"expected observations (B, 3, T) and B spike trains, found shape {x.shape} and {len(spikes)} trains"
-        )
-    if k < 1 or abs(k * dt - observation_dt) > 1e-9 * observation_dt:
-        raise InputError(
-            f"the observation's step must be a multiple of the simulation's, found {observation_dt} and {dt} ms"
-        )
+    k = steps_per_window(x, spikes, observation_dt, dt)
     if prior.names != simulator.parameters:
         raise InputError(f"the prior's parameters must be the simulator's {simulator.parameters}, found {prior.names}")
 

@@ -23,8 +23,6 @@ STIMULI = {
 
 @pytest.fixture(scope="module")
 def estimator() -> Estimator:
-    if not RELEASED.is_file():
-        pytest.skip("no checkpoint at checkpoints/glif.ckpt: train it (checkpoints/README.md)")
     return load(RELEASED)
 
 
