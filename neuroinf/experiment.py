@@ -50,6 +50,7 @@ class TrainingCLI(LightningCLI):
             }
         )
         parser.link_arguments("data.prior", "model.prior", apply_on="instantiate")
+        parser.link_arguments("data.simulator", "model.simulator", apply_on="instantiate")
         parser.link_arguments("data.observation", "model.observation", apply_on="instantiate")
 
     def before_instantiate_classes(self) -> None:

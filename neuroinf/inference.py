@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -17,15 +17,17 @@ from neuroinf.checkpoints import read_checkpoint
 from neuroinf.construction import build, simulation_from_spec
 from neuroinf.datasets.observation import Observation
 from neuroinf.datasets.simulation import Simulation
+from neuroinf.doubts import doubts
 from neuroinf.errors import InputError
 from neuroinf.models.examination import examine
 from neuroinf.models.novelty import Novelty, Score
 from neuroinf.networks.densities import Density
-from neuroinf.networks.encoders import Encoder
+from neuroinf.networks.encoders import Encoder, ReadsStatistics
+from neuroinf.networks.glm_encoder import GLMEncoder
 from neuroinf.networks.pooling import SweepPooling
 from neuroinf.posterior import Posterior
 from neuroinf.priors import Prior
-from neuroinf.recordings import Recording, concerns, from_arrays, observe
+from neuroinf.recordings import BinnedRecording, Recording, binned, concerns, from_arrays, observe
 
 FloatArray = NDArray[np.floating]
 
@@ -79,22 +81,26 @@ class Estimator:
 
     def infer(
         self,
-        recording: Recording | Sequence[Recording] | None = None,
+        recording: Recording | BinnedRecording | Sequence[Recording] | None = None,
         *,
         voltage: FloatArray | None = None,
         stimulus: FloatArray | None = None,
         spikes: FloatArray | None = None,
         dt: float | None = None,
+        rate: FloatArray | None = None,
+        statistics: FloatArray | None = None,
     ) -> Posterior:
         """Posterior of one neuron.
 
         Args:
-            recording: A recording, or the sweeps of one neuron.
+            recording: A recording, or the sweeps of one neuron; of a network that reads bins a BinnedRecording.
             voltage: Instead of a recording: membrane potential (T,), mV.
-            stimulus: Injected current (T,), pA.
+            stimulus: Injected current (T,), pA; for a network that reads bins, its inputs (I, T) in each bin.
             spikes: Spike times, ms, on the stimulus' clock (its sample k acts from k dt to (k + 1) dt); by default they
-                are detected on the voltage.
+                are detected on the voltage. For a network that reads bins, and without dt: counts per bin (T,).
             dt: Sampling step of voltage and stimulus, ms.
+            rate: For a network that reads rates: the neuron's rate in each bin (T,).
+            statistics: For a network that reads fixed statistics of a recording: those (F,).
 
         Returns:
             The posterior; what speaks against it stands in its `warnings`.
@@ -102,6 +108,22 @@ class Estimator:
         Raises:
             InputError: if nothing that the network reads is given, or lengths or units cannot be right.
         """
+        if statistics is not None:
+            others = (recording, voltage, stimulus, spikes, dt, rate)
+            if any(other is not None for other in others):
+                raise InputError("infer: statistics stand for a whole recording: expected nothing beside them")
+            return self._from_statistics(statistics)
+        if self.reads_bins:
+            if isinstance(recording, BinnedRecording):
+                return self._from_bins(recording)
+            if recording is not None or voltage is not None:
+                raise InputError(
+                    f"{self.path} reads {self.observation.channels[0]}s in bins, found a voltage recording"
+                )
+            channel, inputs = self.observation.channels[0], self.observation.width - 1
+            return self._from_bins(binned(channel, inputs, self.observation.dt, rate, spikes, stimulus, dt))
+        if rate is not None or isinstance(recording, BinnedRecording):
+            raise InputError(f"{self.path} reads {', '.join(self.observation.channels)}, found a response in bins")
         if recording is None:
             if dt is None:
                 raise InputError("infer needs a recording, or voltage and stimulus with their sampling step dt in ms")
@@ -117,6 +139,32 @@ class Estimator:
             posterior.warnings.append(f"{len(remarks) - 1} more such remarks on other sweeps")
         return posterior
 
+    @property
+    def reads_bins(self) -> bool:
+        """Whether it reads a rate or counts in bins, rather than a voltage."""
+        return self.observation.channels[0] in ("rate", "count")
+
+    def _from_bins(self, recording: BinnedRecording) -> Posterior:
+        """Posterior of one neuron from its bins, which it keeps, so that its hidden input can be asked for."""
+        steps, dt = len(recording.response), self.observation.dt
+        inputs = None if recording.inputs is None else (recording.inputs[None], dt)
+        continuous = {recording.channel: (recording.response[None], dt)}
+        x = self.observation.assemble(1, steps * dt, continuous, None, inputs)[0]
+        pieces = x[None] if isinstance(self.encoder, GLMEncoder) else self._cut([x])
+        posterior = replace(self.posterior(pieces), bins=x.astype(np.float64))
+        longest = self._longest(steps)
+        if steps > longest:
+            posterior.warnings.append(f"{steps} bins, more than the {longest} of the longest simulation in training")
+        return posterior
+
+    @torch.inference_mode()
+    def _from_statistics(self, statistics: FloatArray) -> Posterior:
+        if not isinstance(self.encoder, ReadsStatistics):
+            raise InputError(f"{self.path} does not read statistics: it reads {', '.join(self.observation.channels)}")
+        posterior = Posterior(self.prior, self.density, self.encoder.from_statistics(statistics))
+        posterior.warnings.extend(doubts(posterior))
+        return posterior
+
     def observe(self, sweeps: Sequence[Recording]) -> NDArray[np.float32]:
         """The network's input (S, C, T) for the sweeps of one neuron, cut into pieces no longer than a training row.
 
@@ -126,9 +174,12 @@ class Estimator:
         return self._pieces([self._seen(sweep) for sweep in sweeps])
 
     def _pieces(self, seen: Sequence[Recording]) -> NDArray[np.float32]:
+        return self._cut([self._assemble(sweep) for sweep in seen])
+
+    def _cut(self, seen: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Sweeps (C, T) in pieces of equal length (S, C, T), none longer than a training row."""
         pieces: list[NDArray[np.float32]] = []
-        for sweep in seen:
-            x = self._assemble(sweep)
+        for x in seen:
             longest = self._longest(x.shape[-1])
             count = -(-x.shape[-1] // longest)
             length = -(-x.shape[-1] // count)
@@ -172,13 +223,16 @@ class Estimator:
         pieces = self.features(x)
         score = self._novelty(x, pieces)
         warnings = [] if score is None else score.warnings()
-        posterior = Posterior(self.prior, self.density, pieces, warnings, novelty=score)
+        model = self.simulation
+        posterior = Posterior(self.prior, self.density, pieces, warnings, novelty=score, simulation=model)
         if isinstance(self.encoder, SweepPooling) and len(x) > 1 and not posterior.contradictory:
             groups = torch.cat(
                 [self.features(part[None]) for part in np.split(x, range(self._most, len(x), self._most))]
             )
-            posterior = Posterior(self.prior, self.density, groups, warnings, pieces=pieces, novelty=score)
-        warnings.extend(posterior.doubts())
+            posterior = Posterior(
+                self.prior, self.density, groups, warnings, pieces=pieces, novelty=score, simulation=model
+            )
+        warnings.extend(doubts(posterior))
         return posterior
 
     @property

@@ -17,12 +17,16 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from neuroinf.corner_plot import corner_plot
+from neuroinf.datasets.simulation import Simulation
 from neuroinf.errors import InputError
+from neuroinf.evaluation.symmetry import SignSymmetry
+from neuroinf.hidden_activity import HiddenActivity, hidden_activity, hidden_atoms
 from neuroinf.identification import TRADE_OFF, UNIDENTIFIED, correlation, sd_over_prior
 from neuroinf.models.novelty import Score
 from neuroinf.networks.agreement import Pooled
 from neuroinf.networks.densities import Density
 from neuroinf.priors import Prior
+from neuroinf.simulators.glm import GLM
 
 FloatArray = NDArray[np.float64]
 # the Monte Carlo error of a mean is then a sixtieth of the posterior's own sd; more would take longer than the network
@@ -31,8 +35,6 @@ SUMMARY_SAMPLES = 4_000
 # what a trained network's own uncertainty is off by
 CONTRADICTION = 1.5
 SIGNIFICANCE = 1e-4
-# a 90 % interval wholly within this fraction of the prior's range next to one of its ends
-EDGE = 0.005
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,16 @@ class Marginal:
 
 
 @dataclass(frozen=True)
+class Sign:
+    """What is known of a parameter whose sign may mean nothing: the probability that it is positive, and its size."""
+
+    positive: float
+    size: float
+    std: float
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True)
 class Posterior:
     """Distribution over P parameters of one neuron.
 
@@ -56,6 +68,8 @@ class Posterior:
         warnings: What speaks against believing it.
         pieces: The features (S, F) of each piece by itself, where `features` are of several together.
         novelty: How unlike the training distribution the recording is; None if the checkpoint cannot tell.
+        bins: Response and observed inputs (1 + I, T) of a neuron that was read in bins.
+        simulation: What the network was trained on, for its hidden input.
     """
 
     prior: Prior
@@ -64,6 +78,8 @@ class Posterior:
     warnings: list[str] = field(default_factory=list)
     pieces: Tensor | None = None
     novelty: Score | None = None
+    bins: FloatArray | None = None
+    simulation: Simulation | None = None
 
     @cached_property
     def distribution(self) -> Distribution | None:
@@ -94,32 +110,6 @@ class Posterior:
         """Whether the pieces scatter more than their posteriors allow."""
         pooled = self.pooled
         return pooled is not None and pooled.scatter > CONTRADICTION and pooled.p < SIGNIFICANCE
-
-    def doubts(self) -> list[str]:
-        """What in this posterior itself speaks against it: contradiction, ends of the prior, parameters left as before."""
-        found: list[str] = []
-        pooled, spread = self.pooled, self.spread
-        if self.contradictory and pooled is not None and spread is not None:
-            units = dict(zip(self.prior.names, self.prior.units, strict=True))
-            values = ", ".join(f"{name} {spread[name]:.3g} {units[name]}" for name in self.prior.names)
-            found.append(
-                f"the {len(self.features)} pieces of this recording contradict one another: they scatter "
-                f"{pooled.scatter:.1f} times as much as their posteriors allow, and the posterior was widened by as much; "
-                f"sd between pieces: {values}"
-            )
-        if self.distribution is not None:
-            at = self.prior.to_unit(np.array([[ends[k] for ends in self.interval(0.9).values()] for k in (0, 1)]))
-            ends = [
-                name for name, low, high in zip(self.prior.names, *at, strict=True) if high < EDGE or low > 1 - EDGE
-            ]
-            if ends:
-                found.append(f"{', '.join(ends)} at the end of the prior's range: the neuron may lie outside it")
-        if self.unidentified:
-            ratios = ", ".join(f"{name} (sd {ratio:.2f} of the prior's)" for name, ratio in self.unidentified.items())
-            found.append(
-                f"not identified by this recording: {ratios}; mean and interval there are those assumed beforehand, not measured"
-            )
-        return found
 
     def _require(self, what: str) -> Distribution:
         if self.distribution is None:
@@ -180,10 +170,32 @@ class Posterior:
 
     @cached_property
     def sd_over_prior(self) -> dict[str, float | None]:
-        """Posterior standard deviation over the prior's, on the prior's own scale, by name; None for a point estimate."""
+        """Posterior standard deviation over the prior's, on the prior's own scale, by name; None for a point estimate.
+
+        Of a parameter whose sign a symmetry may hide it is that of its size.
+        """
         if self._summary is None:
             return dict.fromkeys(self.prior.names)
-        return dict(zip(self.prior.names, sd_over_prior(self._summary, self.prior).tolist(), strict=True))
+        known = self._symmetry.fold(self._summary)
+        return dict(zip(self.prior.names, sd_over_prior(known, self._symmetry.folded).tolist(), strict=True))
+
+    @cached_property
+    def _symmetry(self) -> SignSymmetry:
+        return SignSymmetry.of(None if self.simulation is None else self.simulation.simulator, self.prior)
+
+    @cached_property
+    def signs(self) -> dict[str, Sign]:
+        """The parameters whose sign a symmetry of the model may hide, by name; none for a point estimate."""
+        if self._summary is None:
+            return {}
+        found = {}
+        for name, column in zip(self._symmetry.names, self._symmetry.columns, strict=True):
+            values = self._summary[:, column]
+            size = np.abs(values)
+            low, high = np.quantile(size, [0.05, 0.95])
+            positive = float((values > 0).mean())
+            found[name] = Sign(positive, float(size.mean()), float(size.std()), (float(low), float(high)))
+        return found
 
     @property
     def unidentified(self) -> dict[str, float]:
@@ -207,6 +219,27 @@ class Posterior:
         pairs = {(a, b): self.correlation[a][b] for a, b in combinations(self.prior.names, 2)}
         strongest = sorted(pairs.items(), key=lambda pair: -abs(pair[1]))
         return {pair: r for pair, r in strongest if abs(r) > TRADE_OFF}
+
+    def hidden(self, level: float = 0.9, sign: int | None = None, samples: int = 200, seed: int = 0) -> HiddenActivity:
+        """The neuron's hidden input in each bin, from samples of this posterior; see `neuroinf.hidden_activity`.
+
+        Args:
+            level: Of the interval.
+            sign: Of the hidden input's weight for which it is told: 1, -1; None: the more probable.
+            samples: Number of posterior samples.
+            seed: Of the samples.
+
+        Raises:
+            InputError: if the model has no hidden input, or no sample has that sign.
+        """
+        model = None if self.simulation is None else self.simulation.simulator
+        if self.bins is None or self.simulation is None or not isinstance(model, GLM):
+            raise InputError("no hidden input: the recording was not read in bins by a network for GLM neurons")
+        rng = np.random.default_rng(seed)
+        y, x = self.bins[0], self.bins[1:]
+        atoms = None if model.output == "rate" or not model.hidden else hidden_atoms(self.simulation, x, rng)
+        names, dt = self.prior.names, self.simulation.dt
+        return hidden_activity(self.sample(samples, seed), x, y, model, names, atoms, sign, level, dt)
 
     def plot(self, truth: Mapping[str, float] | ArrayLike | None = None, title: str = "") -> Figure:
         """Corner plot: each parameter's and each pair's posterior, the prior, and the truth where it is known.
@@ -261,6 +294,10 @@ class Posterior:
                 }
                 for m in marginals
             },
+            "signs": {
+                name: {"positive": s.positive, "size": s.size, "std": s.std, "interval_90": list(s.interval)}
+                for name, s in self.signs.items()
+            },
             "unidentified": list(self.unidentified),
             "trade_offs": [{"parameters": list(pair), "correlation": r} for pair, r in self.trade_offs.items()],
             "pieces": len(self.features if self.pieces is None else self.pieces),
@@ -283,6 +320,9 @@ class Posterior:
             std = "-" if m.std is None else f"{m.std:.3g}"
             line = f"{name + ' (' + m.unit + ')':<18}{m.mean:>12.4g}{std:>12}   {low_high:<26}"
             lines.append(line + "".join(f"{e.get(name, np.nan):>16.4g}" for _, e in others))
+        for name, s in self.signs.items():
+            sizes = "{:.4g} to {:.4g}".format(*s.interval)
+            lines.append(f"{'|' + name + '|':<18}{s.size:>12.4g}{s.std:>12.3g}   {sizes:<26}positive: {s.positive:.2f}")
         pairs = ", ".join(f"{a} and {b} (correlation {r:.2f})" for (a, b), r in self.trade_offs.items())
         if pairs:
             lines.append(f"trade off: {pairs}")

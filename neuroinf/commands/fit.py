@@ -15,8 +15,8 @@ import numpy as np
 from neuroinf.commands.arguments import Arguments
 from neuroinf.commands.cells import recorded_cells
 from neuroinf.commands.simulate import read_data
+from neuroinf.doubts import EDGE
 from neuroinf.errors import InputError
-from neuroinf.posterior import EDGE
 from neuroinf.priors import Prior
 from neuroinf.recordings import Recording, concerns
 from neuroinf.simulators import GLIF

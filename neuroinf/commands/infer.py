@@ -12,6 +12,7 @@ from typing import Any
 
 from neuroinf.commands.arguments import Arguments
 from neuroinf.commands.cells import Cell, recorded_cells
+from neuroinf.commands.infer_bins import infer_bins
 from neuroinf.construction import simulation_from_spec
 from neuroinf.destinations import check_folder
 from neuroinf.errors import InputError
@@ -53,6 +54,11 @@ def infer(arguments: Sequence[str]) -> None:
     if options.output is not None:
         check_folder(options.output, "neuroinf infer: --output")
     estimator = load(options.checkpoint, options.trust)
+    if estimator.reads_bins:
+        if options.refine or options.sweeps is not None:
+            raise InputError(f"neuroinf infer: {options.checkpoint} reads bins: leave out --refine and --sweeps")
+        infer_bins(estimator, options.recordings, options.output, options.json)
+        return
     # every file is read, and every cell inferred, before anything is said or written
     found = [(path, cell) for path in options.recordings for cell in recorded_cells(path, options.sweeps)]
     if options.output is not None and "simulation" not in estimator.provenance:

@@ -19,6 +19,7 @@ from neuroinf.datasets.splits import Partition, RandomRows, Split, divide
 from neuroinf.datasets.views import Batch, Views
 from neuroinf.errors import InputError
 from neuroinf.priors import Prior
+from neuroinf.simulators.protocol import Simulator
 from neuroinf.stimuli import Stimulus
 
 # rows on which a split is tried before anything is simulated
@@ -74,6 +75,11 @@ class SimulationDataModule(L.LightningDataModule):
         """The prior that the parameters are drawn from."""
         return self.simulation.prior
 
+    @property
+    def simulator(self) -> Simulator:
+        """The model that is simulated."""
+        return self.simulation.simulator
+
     def _check(self) -> None:
         """Refuse now what would otherwise show only once everything has been simulated."""
         for name, least in (
@@ -110,9 +116,11 @@ class SimulationDataModule(L.LightningDataModule):
         for stimulus in (simulation.stimulus, self.test_simulation().stimulus):
             if "stimulus" in seen.channels:
                 hold_or_average(np.empty((1, 0)), stimulus.dt, seen.dt, 0)
-                if stimulus.inputs != seen.inputs:
+                hidden = simulation.stimulus.inputs - simulation.observed_inputs
+                if stimulus.inputs - hidden != seen.inputs:
                     raise InputError(
                         f"observation.inputs is {seen.inputs}, the stimulus has {stimulus.inputs} input(s)"
+                        + (f", of which the simulator hides {hidden}" if hidden else "")
                     )
             if stimulus.duration < seen.dt:
                 raise InputError(

@@ -67,7 +67,7 @@ def generate(
                 "root_seed": simulation.seed,
                 "seconds_writing": writing,
             }
-            shards.assemble(simulation.attributes(), root, stage.advance)
+            shards.assemble(simulation.observed_inputs, simulation.attributes(), root, stage.advance)
             stage.close()
         except KeyboardInterrupt:
             done = sum(shards.stop(start) - start for start in shards.starts() if shards.shard(start).exists())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +32,7 @@ class Observation:
         missing: Probability in training that a channel is not observed at all. At least one other stays.
         duration: [shortest, longest] ms: a random stretch of each row is kept in training; None keeps all.
         duration_probability: Probability with which a batch's rows are cut to stretches, all of one length.
+        duration_scale: Whether that length is uniform, or its logarithm is: "linear" or "log".
         spike_cut: Time after a spike during which the voltage is not observed, ms. The same mask is laid on
             recordings; on simulations the simulator has laid it.
         inputs: Number of stimulus rows K.
@@ -44,6 +47,7 @@ class Observation:
     missing: Mapping[str, float] = field(default_factory=dict)
     duration: list[float] | None = None
     duration_probability: float = 0.5
+    duration_scale: Literal["linear", "log"] = "linear"
     spike_cut: float = 0.0
     inputs: int = 1
 
@@ -135,7 +139,10 @@ class Observation:
         """Number of samples of a training batch of rows of `steps` samples: all, or a random stretch of the duration."""
         if self.duration is None or rng.random() >= self.duration_probability:
             return steps
-        return min(steps, max(1, round(rng.uniform(self.duration[0], self.duration[1]) / self.dt)))
+        low, high = self.duration
+        log = self.duration_scale == "log"
+        drawn = math.exp(rng.uniform(math.log(low), math.log(high))) if log else rng.uniform(low, high)
+        return min(steps, max(1, round(drawn / self.dt)))
 
     def view(self, x: NDArray[np.float32], length: int, rng: np.random.Generator) -> NDArray[np.float32]:
         """One training view of a row x (C, T): a random stretch (C, length) of it, with noise, some channels missing."""

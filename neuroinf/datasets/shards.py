@@ -107,10 +107,11 @@ class Shards:
             file.attrs["seconds"] = seconds
         return time.perf_counter() - began
 
-    def assemble(self, attributes: dict[str, Plain], root: Plain, advance: Any) -> None:
+    def assemble(self, inputs: int, attributes: dict[str, Plain], root: Plain, advance: Any) -> None:
         """One file of all shards: written aside, renamed, and only then are the shards deleted.
 
         Args:
+            inputs: The first so many rows of the waveforms are kept; the others are hidden from who reads the file.
             attributes: Attributes of each dataset.
             root: Attributes of the file, among them seconds_writing, to which this adds its own.
             advance: Called with the number of rows after each shard.
@@ -118,7 +119,7 @@ class Shards:
         began = time.perf_counter()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with _aside(self.path, self.folder) as aside, open_new(aside) as file:
-            seconds = self._lay_out(file)
+            seconds = self._lay_out(file, inputs)
             whole, offset = datasets(file), 0
             for start in self.starts():
                 stop = self.stop(start)
@@ -148,7 +149,7 @@ class Shards:
             file.attrs[CRC] = attributes_crc(file)
         self.discard()
 
-    def _lay_out(self, file: h5py.File) -> float:
+    def _lay_out(self, file: h5py.File, inputs: int) -> float:
         """Create every dataset; returns the seconds that simulating the shards took."""
         seconds, spikes = 0.0, 0
         for start in self.starts():
@@ -160,7 +161,7 @@ class Shards:
             for name, part in datasets(first).items():
                 rows = {OFFSETS: self.n + 1, TIMES: spikes}.get(name, self.n)
                 create(file, name, (rows, *part.shape[1:]), part.dtype)
-        _, waveforms = self.read_bank()
+        waveforms = self.read_bank()[1][:, :inputs]
         create(file, "stimulus/waveform", waveforms.shape, waveforms.dtype)[...] = waveforms
         return seconds
 

@@ -13,7 +13,7 @@ from neuroinf.datasets.layout import STATUS
 from neuroinf.datasets.streams import ROW, WAVEFORM, Streams
 from neuroinf.errors import InputError
 from neuroinf.priors import Prior
-from neuroinf.simulators.protocol import HasRheobase, Simulator
+from neuroinf.simulators.protocol import HasHiddenInputs, HasRheobase, Simulator
 from neuroinf.stimuli import Stimulus
 
 # stimulus and response of one call of the simulator: measured on GLIF, a row takes 44 microseconds with 4 or 8 MB,
@@ -68,6 +68,11 @@ class Simulation:
         _multiple(self.stimulus.duration, self.record_dt, "the stimulus' duration", "simulation.record_dt")
         self._check_names()
         self._check_unit()
+        if self.observed_inputs < 0:
+            raise InputError(
+                f"the stimulus has {self.stimulus.inputs} input(s), fewer than the simulator's hidden ones: it must have a row "
+                f"for each observed and each hidden input"
+            )
 
     def _check_names(self) -> None:
         ours, theirs = dict(zip(self.prior.names, self.prior.units, strict=True)), self.simulator
@@ -94,6 +99,12 @@ class Simulation:
             )
 
     @property
+    def observed_inputs(self) -> int:
+        """The first so many rows of the stimulus are observed; the others are hidden inputs."""
+        hidden = self.simulator.hidden_inputs if isinstance(self.simulator, HasHiddenInputs) else 0
+        return self.stimulus.inputs - hidden
+
+    @property
     def in_rheobase(self) -> bool:
         """Whether the waveform is multiplied by each row's rheobase."""
         return self.stimulus.unit == "rheobase"
@@ -113,8 +124,18 @@ class Simulation:
         if self.n < len(numbers):
             streams = Streams(self.seed, ROW)
             numbers = np.unique([self._draw_waveform(streams(row))[1] for row in range(self.n)])
+        return numbers, self._waveforms(numbers)
+
+    def _waveforms(self, numbers: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Waveforms (S, K, T) by their numbers."""
         streams = Streams(self.seed, WAVEFORM)
-        return numbers, np.stack([self.stimulus.sample(streams(int(s))).astype(np.float32) for s in numbers])
+        return np.stack([self.stimulus.sample(streams(int(s))).astype(np.float32) for s in numbers])
+
+    def waveforms_of(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The waveforms (n, K, T) that some rows saw, hidden inputs included, not scaled."""
+        streams = Streams(self.seed, ROW)
+        numbers, back = np.unique([self._draw_waveform(streams(int(row)))[1] for row in rows], return_inverse=True)
+        return self._waveforms(numbers)[back]
 
     def rows(self, start: int, stop: int, numbers: NDArray[np.int64], bank: NDArray[np.float32]) -> SimulatedRows:
         """Simulate rows start to stop - 1, given the bank."""
@@ -213,6 +234,7 @@ class Simulation:
             "stimulus/scale": {"unit": simulator.stimulus_unit},
             "response/spikes/times": {"unit": "ms"},
             "status": {"names": list(STATUS)},
+            "latent/hidden": {"dt": self.record_dt, "unit": simulator.stimulus_unit},
             **recorded,
         }
 

@@ -1,4 +1,4 @@
-"""Every method on the same neurons, under the same conditions: more noise, missing channels; and what each costs."""
+"""Every method on the same neurons, under the same conditions: noise, missing channels, duration; and what each costs."""
 
 from __future__ import annotations
 
@@ -27,11 +27,13 @@ class Condition:
         name: For tables and figures, e.g. "0.5 mV" or "0.5 mV, no stimulus".
         noise: Standard deviation of the observation noise per channel, in the channel's unit.
         missing: Channels that are not observed.
+        duration: Only so many ms from the beginning are observed; None: all.
     """
 
     name: str
     noise: Mapping[str, float]
     missing: tuple[str, ...] = ()
+    duration: float | None = None
 
 
 class Method(Protocol):

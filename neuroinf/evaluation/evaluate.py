@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,25 +13,29 @@ from numpy.typing import NDArray
 
 from neuroinf import __version__
 from neuroinf.destinations import check_folder
-from neuroinf.evaluation import calibration_figures, figures, response_figure
+from neuroinf.evaluation import calibration_figures, figures
 from neuroinf.evaluation.ceiling import sd_over_bound
 from neuroinf.evaluation.comparison import Comparison, Condition, Method, NearestNeighbour, cost, run
 from neuroinf.evaluation.estimates import Estimates
+from neuroinf.evaluation.family import findings
 from neuroinf.evaluation.held_out import HeldOut, held_out, training_rows
 from neuroinf.evaluation.identifiability import combine_effects, effects_by_simulation, identifiability
-from neuroinf.evaluation.methods import Amortized, Fitted, Refined, traces
+from neuroinf.evaluation.methods import Amortized, Fitted, Refined
 from neuroinf.evaluation.metrics import method_metrics, not_above, write_metrics
-from neuroinf.evaluation.predicted_responses import predicted_responses
 from neuroinf.evaluation.report import Report, terminal_report, write_report
 from neuroinf.evaluation.study import study_losses
 from neuroinf.evaluation.sweeps import by_number_of_sweeps, sweeps_figure
-from neuroinf.fits import ByTwin, by_twin, per_neuron_fits
+from neuroinf.evaluation.symmetry import SignSymmetry
+from neuroinf.fits import ByTwin, by_twin, per_neuron_fits, refinements
+from neuroinf.fits.glif_family import trace
 from neuroinf.inference import load
 
 FloatArray = NDArray[np.float64]
 # noise levels of the comparison, in the noisy channel's unit; the first is the one that metrics.json reports
 NOISE = (0.5, 0.0, 0.1, 2.0)
 EFFECT_ROWS = 32
+# longest over shortest duration in training, from which on they are conditions of their own
+WIDE = 10
 MOST_WITH_SWEEPS = 1000
 # what metrics.json always names, in its order
 METHODS = ("prior_mean", "nearest_neighbour", "amortized", "amortized_refined", "per_neuron_fit")
@@ -48,7 +53,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """Compare a checkpoint with the prior, the nearest training neuron and the fits made for each neuron alone.
 
-    Writes metrics.json, report.html, table.txt and the figures into `output`.
+    Writes metrics.json, report.html, table.txt and the figures into `output`. Parameters whose sign means nothing
+    (`simulators.protocol.SignSymmetric`) are scored without it, under the name `|name|`, which is what "parameters" in
+    metrics.json lists; "symmetries" there says what is known of the sign.
 
     Args:
         checkpoint: Written by train.py.
@@ -73,54 +80,56 @@ def evaluate(
     test.observe(conditions[0])  # a dataset that cannot be observed is refused before anything is written
     rng = np.random.default_rng(0)
     simulator, prior = test.simulation.simulator, estimator.prior
-    spikes = test.file.rows(test.rows).spikes
+    first, symmetry = conditions[0], SignSymmetry.of(simulator, prior)
     training = training_rows(estimator, folder, tuple(trust))
     folder.mkdir(parents=True, exist_ok=True)
-    clean = Condition(conditions[0].name, conditions[0].noise)
+    clean = dataclasses.replace(first, missing=())
+    fitted = per_neuron_fits(test.simulation, prior, test.observation.dt, rng)
+    refined = refinements(test.simulation, prior, test.observation.dt)
     methods: dict[str, Method] = {
         "nearest_neighbour": NearestNeighbour(training.observe(clean), training.truth),
-        "amortized": Amortized(estimator, test.truth),
-        **{
-            name: Fitted(name, fit, spikes, test.observation, fits)
-            for name, fit in per_neuron_fits(simulator, prior, test.observation.dt, test.simulation.dt, rng).items()
-        },
+        "amortized": Amortized(estimator, test.truth, symmetry),
+        **{name: Fitted(name, fit, test, fits, first) for name, fit in fitted.items()},
+        **{name: Refined(name, estimator, one, test, fits) for name, one in refined.items()},
     }
-    twin = by_twin(simulator, prior, test.observation.dt, test.simulation.dt)
-    if twin is not None:
-        for name, weighted in (("amortized_refined", False), ("amortized_resampled", True)):
-            methods[name] = Refined(name, estimator, twin, spikes, fits, weighted, 200 if weighted else 1000)
-    comparison = run(methods, test.observe, test.truth, prior, conditions)
+    answered = run(methods, test.observe, test.truth, prior, conditions)
+    comparison = symmetry.fold_comparison(answered)
+    truth, scored = comparison.truth, comparison.prior
     # at random: the rows of a grid are in order, and the first ones all lie in one corner of it
     some = np.sort(rng.permutation(len(test.rows))[:EFFECT_ROWS])
-    columns = [prior.names.index(name) for name in simulator.parameters]
-    effects = combine_effects(
-        effects_by_simulation(simulator, prior, test.truth[some], test.stimulus(some), test.simulation.dt, rng)
-    )
+    effects = {
+        symmetry.published(name): dataclasses.replace(effect, parameter=symmetry.published(name))
+        for name, effect in combine_effects(
+            effects_by_simulation(simulator, prior, test.truth[some], test.stimulus(some), test.simulation.dt, rng)
+        ).items()
+    }
     document = _document(estimator.path, test, comparison, checkpoint)
-    document["identifiability"] = identifiability(test.truth, comparison.given(conditions[0]), prior, effects, rng)
-    widest = None if twin is None else _bound(test, twin, conditions[0], fits)
-    for name, entry in sd_over_bound(comparison.given(conditions[0]), widest, prior).items():
+    document["identifiability"] = identifiability(truth, comparison.given(first), scored, effects, rng)
+    twin = by_twin(simulator, prior, test.observation.dt, test.simulation.dt)
+    widest = None if twin is None else _bound(test, twin, first, fits)
+    for name, entry in sd_over_bound(comparison.given(first), widest, scored).items():
         document["identifiability"][name]["sd_over_bound"] = entry
-    predicted, overlays = predicted_responses(test, comparison.given(conditions[0]), columns, max(fits, 100))
-    document["predictive"] = predicted
+    found = findings(test, first, answered.given(first), fits)
+    document |= found.entries
+    document["symmetries"] = symmetry.scores(test.truth, answered.given(first))
     answers = document["methods"]
-    given = comparison.estimates[conditions[0].name]
+    given = comparison.estimates[first.name]
     for name, answer in given.items():
         network = given["amortized"]
         if answer is not None and network is not None and name != "amortized":
-            answers[name]["not_above_amortized"] = not_above(test.truth, answer.mean, network.mean, prior)
-    fitted, amortized = answers.get("per_neuron_fit"), answers["amortized"]
+            answers[name]["not_above_amortized"] = not_above(truth, answer.mean, network.mean, scored)
+    fit, amortized = answers.get("per_neuron_fit"), answers["amortized"]
     document["cost"] = cost(
         estimator.provenance.get("simulation_seconds"),
         estimator.training_seconds,
-        None if fitted is None else fitted["seconds_per_neuron"],
+        None if fit is None else fit["seconds_per_neuron"],
         amortized["seconds_per_neuron"],
     )
     document["sweeps"] = by_number_of_sweeps(
         estimator, folder, min(len(test.rows), MOST_WITH_SWEEPS), clean, tuple(trust)
     )
-    losses = study_losses(simulator, test.truth, comparison.given(conditions[0]), effects)
-    drawn = _figures(comparison, document["identifiability"], overlays, estimator.history)
+    losses = study_losses(simulator, truth, comparison.given(first), effects)
+    drawn = _figures(comparison, document["identifiability"], found.figures, estimator.history)
     if document["sweeps"]:
         caption = "What more sweeps of a neuron are worth, under the training stimuli."
         drawn.append(("sweeps", caption, sweeps_figure(document["sweeps"], prior)))
@@ -132,7 +141,7 @@ def evaluate(
         Report(
             title=f"{checkpoint.name} beside per-neuron fits",
             metrics=document,
-            units=dict(zip(prior.names, prior.units, strict=True)),
+            units=dict(zip(scored.names, scored.units, strict=True)),
             figures=[(caption, figure) for _, caption, figure in drawn],
             conditions={c.name: comparison.metrics(c) for c in conditions[1:]},
             losses=losses,
@@ -140,23 +149,28 @@ def evaluate(
         ),
     )
     (folder / "table.txt").write_text(terminal_report(document, losses) + "\n")
-    _example(test, conditions[0], folder / "example_recording.npz")
+    _example(test, first, folder / "example_recording.npz")
     return document
 
 
 def _bound(test: HeldOut, twin: ByTwin, condition: Condition, most: int) -> FloatArray | None:
     """Cramer-Rao bound (n, P) of the first rows' posterior sd; None without rows or known noise of the voltage."""
     noise = condition.noise.get("voltage", 0.0)
-    spikes = test.file.rows(test.rows).spikes
-    if most < 1 or noise <= 0 or spikes is None or "voltage" in condition.missing:
+    if most < 1 or noise <= 0 or "voltage" in condition.missing:
         return None
-    first = dataclasses.replace(test, rows=test.rows[:most])
-    trace, trains = traces(first.observe(condition), spikes, test.observation, condition)
-    return twin.bound(first.truth, trace, trains, noise)
+    first = test.first(most)
+    evidence = first.evidence(first.observe(condition), condition)
+    if any(train is None for train in evidence.spikes):
+        return None
+    return twin.bound(first.truth, trace(evidence), evidence.spikes, noise)
 
 
 def _conditions(test: HeldOut, noise: Sequence[float]) -> list[Condition]:
-    """Every noise level, and at the first one each channel missing in turn."""
+    """Every noise level, at the first one each channel missing in turn; each of them again for the other durations.
+
+    A network that was trained on stretches of very different duration is compared at the shortest, at the longest and, first,
+    at the one between them on a logarithmic scale.
+    """
     channel = next(iter(test.observation.noise), None)
     if channel is None:
         levels = [Condition("as trained", {})]
@@ -165,7 +179,26 @@ def _conditions(test: HeldOut, noise: Sequence[float]) -> list[Condition]:
         levels = [Condition(f"{level:g} {unit} noise", {channel: level}) for level in dict.fromkeys(noise)]
     first = levels[0]
     absent = [c for c in test.observation.missing if c in test.observation.channels]
-    return levels + [Condition(f"{first.name}, no {c}", first.noise, (c,)) for c in absent]
+    levels += [Condition(f"{first.name}, no {c}", first.noise, (c,)) for c in absent]
+    stretches = _durations(test)
+    if not stretches:
+        return levels
+    middle, *others = (
+        [dataclasses.replace(c, name=f"{c.name}, {duration:g} ms", duration=duration) for c in levels]
+        for duration in stretches
+    )
+    return middle + [conditions[0] for conditions in others]
+
+
+def _durations(test: HeldOut) -> list[float]:
+    """Middle, shortest and longest duration, ms; none if the network was trained on one, or on much the same."""
+    if test.observation.duration is None:
+        return []
+    dt = test.observation.dt
+    low, high = (min(duration, test.duration) for duration in test.observation.duration)
+    if high < WIDE * low:
+        return []
+    return [dt * round(duration / dt) for duration in (math.sqrt(low * high), low, high)]
 
 
 def _document(path: Path, test: HeldOut, comparison: Comparison, checkpoint: Path) -> dict[str, Any]:
@@ -193,7 +226,7 @@ def _document(path: Path, test: HeldOut, comparison: Comparison, checkpoint: Pat
 def _figures(
     comparison: Comparison,
     found: dict[str, dict[str, Any]],
-    overlays: list[response_figure.Overlay],
+    of_family: list[tuple[str, str, Any]],
     history: list[dict[str, float]],
 ) -> list[tuple[str, str, Any]]:
     """Name, caption and figure, in the report's order."""
@@ -206,9 +239,7 @@ def _figures(
         ("error_against_time", "Error against seconds per neuron, every method under every condition.",
          figures.error_against_time(comparison)),
     ]  # fmt: skip
-    if overlays:
-        caption = "Observed response, that of the inferred model, and those of posterior samples."
-        drawn.append(("overlays", caption, response_figure.overlays(overlays)))
+    drawn += of_family
     if network.samples is not None and len(comparison.prior.names) > 1:
         caption = "Pairs that trade off: median posterior correlation over test neurons."
         drawn.append(("trade_offs", caption, figures.trade_offs(found, comparison.prior.names)))
@@ -237,10 +268,10 @@ def _example(test: HeldOut, condition: Condition, path: Path) -> None:
     x = one.observe(condition)[0].astype(np.float64)
     content = test.file.rows(one.rows)
     arrays: dict[str, Any] = {"dt": np.float64(test.observation.dt)}
-    if "voltage" in test.observation.channels:
-        arrays["voltage"] = x[test.observation.rows("voltage").start]
-    if "stimulus" in test.observation.channels:
-        arrays["stimulus"] = x[test.observation.rows("stimulus").start]
+    for channel in test.observation.channels:
+        if channel != "spikes":
+            rows = x[test.observation.rows(channel)]
+            arrays[channel] = rows[0] if len(rows) == 1 else rows
     if content.spikes is not None:
         arrays["spikes"] = np.asarray(content.spikes[0], np.float64)
     np.savez(path, **arrays)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,17 @@ from neuroinf.datasets.splits import Split, divide
 from neuroinf.datasets.views import observe_rows
 from neuroinf.errors import InputError
 from neuroinf.evaluation.comparison import Condition
+from neuroinf.fits import Evidence
 from neuroinf.inference import Estimator
 
 FloatArray = NDArray[np.float64]
 # the noise of a test condition is drawn once, from this seed: all methods see the same
 NOISE_SEED = 20_260_101
 NEIGHBOURS = 5000
+# values of one observation of all of them: the training rows of long recordings are fewer
+NEIGHBOUR_VALUES = 2**28
+# rows read together
+TOGETHER = 256
 
 
 @dataclass(frozen=True)
@@ -52,18 +58,52 @@ class HeldOut:
         """Of a row, ms."""
         return self.simulation.duration
 
+    def first(self, n: int) -> HeldOut:
+        """The first n rows."""
+        return replace(self, rows=self.rows[:n])
+
+    def bins(self, condition: Condition) -> int | None:
+        """Number of samples observed under a condition; None: all."""
+        return None if condition.duration is None else round(condition.duration / self.observation.dt)
+
     def observe(self, condition: Condition) -> NDArray[np.float32]:
-        """Observations x (n, C, T) under a condition; the same noise each time."""
-        x = observe_rows(self.file, self.rows, self.observation, self.duration)
-        x = self.observation.add_noise(x, np.random.default_rng(NOISE_SEED), condition.noise)
+        """Observations x (n, C, T) under a condition, the first T samples of each row; the same noise each time."""
+        bins = self.bins(condition)
+        parts = np.array_split(self.rows, -(-len(self.rows) // TOGETHER)) if len(self.rows) else [self.rows]
+        # a copy, so that the rest of a long row is not kept
+        cut = [observe_rows(self.file, part, self.observation, self.duration)[..., :bins].copy() for part in parts]
+        x = self.observation.add_noise(np.concatenate(cut), np.random.default_rng(NOISE_SEED), condition.noise)
         for channel in condition.missing:
             x[:, self.observation.rows(channel)] = np.nan
         return x
 
+    def evidence(self, x: NDArray[np.floating[Any]], condition: Condition) -> Evidence:
+        """What a fit of the first len(x) rows is given beside the observations x."""
+        rows = self.rows[: len(x)]
+        content = None if "spikes" in condition.missing else self.file.rows(rows).spikes
+        end = math.inf if condition.duration is None else condition.duration
+        trains = [None if content is None else _before(content[i], end) for i in range(len(x))]
+        return Evidence(x, self.observation, trains, self.hidden(rows, x.shape[-1]))
+
+    def hidden(self, rows: NDArray[np.int64], bins: int) -> FloatArray | None:
+        """Activity (n, T) or (n, K, T) of the hidden inputs of some rows of the file; None if there are none."""
+        if not self.hidden_inputs:
+            return None
+        return self.file.latent("hidden", rows).astype(np.float64)[..., :bins]
+
+    @property
+    def hidden_inputs(self) -> int:
+        """Number of inputs that the file does not show."""
+        return self.simulation.stimulus.inputs - self.simulation.observed_inputs
+
     def stimulus(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """What rows of this set saw (n, K, T), at the simulation's step, in the simulator's unit."""
-        content = self.file.rows(self.rows[rows])
-        return np.repeat(content.stimulus, round(self.file.stimulus_dt / self.simulation.dt), axis=-1)
+        """What rows of this set saw (n, K, T), hidden inputs included, at the simulation's step, in the simulator's unit."""
+        if self.hidden_inputs:
+            # the file does not show them; rows say which waveform they saw, and each can be made again by itself
+            seen, step = self.simulation.waveforms_of(self.rows[rows]), self.simulation.stimulus.dt
+        else:
+            seen, step = self.file.rows(self.rows[rows]).stimulus, self.file.stimulus_dt
+        return np.repeat(seen, round(step / self.simulation.dt), axis=-1)
 
 
 def held_out(
@@ -108,7 +148,9 @@ def held_out(
 def training_rows(estimator: Estimator, folder: Path, trust: tuple[str, ...]) -> HeldOut:
     """As many neurons as a search for the nearest one takes, one sweep of each, drawn as those of the training set."""
     simulation = stated_simulation(estimator.provenance, "simulation", trust)
-    simulation = replace(simulation, n=min(simulation.n, NEIGHBOURS), sweeps=1)
+    values = estimator.observation.width * simulation.duration / estimator.observation.dt
+    most = min(simulation.n, NEIGHBOURS, max(1, int(NEIGHBOUR_VALUES / values)))
+    simulation = replace(simulation, n=most, sweeps=1)
     file = Dataset(generate(simulation, folder / f"training_{simulation.n}.h5", progress=True))
     return HeldOut(file, simulation, np.arange(file.n), estimator.observation)
 
@@ -118,6 +160,12 @@ def stated_simulation(provenance: dict[str, Any], which: str, trust: tuple[str, 
     if which not in provenance:
         raise InputError("this checkpoint does not say how its data were simulated: give a dataset with --data FILE")
     return simulation_from_spec(provenance[which], trust)
+
+
+def _before(train: NDArray[np.float32], end: float) -> FloatArray:
+    """Spike times before an end, ms."""
+    times = np.asarray(train, np.float64)
+    return times[times < end]
 
 
 def _check_same(estimator: Estimator, file: Dataset) -> None:

@@ -212,7 +212,7 @@ def write_metrics(path: Path, document: Mapping[str, Any]) -> Path:
 
 _SCORES_BY_PARAMETER = ("r2", "nrmse", "coverage_90", "sbc_p")
 _SCORES = ("log_prob", "seconds_per_neuron", "n")
-_PREDICTIVE = ("voltage_rmse", "spike_gamma", "explained_variance_ratio")
+PREDICTIVE = ("voltage_rmse", "spike_gamma", "explained_variance_ratio")
 _COSTS = (
     "simulation_seconds",
     "training_seconds",
@@ -247,7 +247,7 @@ def check_metrics(document: Mapping[str, Any]) -> None:
         for key in _SCORES:
             _number(entry, key, where, optional=key != "n")
     for method, scores in _entry(document, "predictive", dict).items():
-        for key in {*_PREDICTIVE, *scores}:
+        for key in {*PREDICTIVE, *scores}:
             _number(scores, key, f"predictive.{method}")
     for name in names:
         _number(_entry(_entry(document, "identifiability", dict), name, dict), "posterior_over_prior_sd", name)

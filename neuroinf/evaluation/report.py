@@ -62,7 +62,7 @@ def write_report(path: Path, report: Report) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=number, duration=duration, count=_count)
+    environment.filters.update(number=number, duration=duration, count=_count, percent=_percent, scored=_scored)
     page = environment.get_template("report.html.j2").render(
         title=report.title,
         metrics=metrics,
@@ -89,6 +89,11 @@ def terminal_table(metrics: Mapping[str, Any]) -> str:
         rows.append(
             [method, *scores, number(_mean(entry["nrmse"])), duration(entry["seconds_per_neuron"]), str(entry["n"])]
         )
+    return _columns(rows)
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> str:
+    """Rows below a header, the first column to the left and the others to the right."""
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     lines = [
         "  ".join(
@@ -100,12 +105,41 @@ def terminal_table(metrics: Mapping[str, Any]) -> str:
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
 
 
+def hidden_table(metrics: Mapping[str, Any]) -> str:
+    """What is known of hidden inputs' signs, their activity, and the bins to come, as plain text; empty without any."""
+    metrics = plain(metrics)
+    parts = []
+    for name, methods in metrics.get("symmetries", {}).items():
+        keys = ("probability", "right", "undecided", "brier", "brier_of_guessing", "bimodal", "n")
+        parts.append(_lined_up(f"sign of {name}", keys, methods))
+    if metrics.get("hidden"):
+        keys = ("r", "r_5", "raw_r", "r2", "coverage_90", "weight_error", "n")
+        parts.append(_lined_up("hidden activity", keys, metrics["hidden"]))
+    if metrics.get("confounding"):
+        found = metrics["confounding"]
+        title = f"weights, inputs correlated {found['input_correlation']:.2f}"
+        parts.append(_lined_up(title, ("bias", "bias_over_fit", "width", "coverage_90", "n"), found["methods"]))
+    held_out = metrics.get("predictive", {})
+    keys = [key for key in _scored(held_out) if key.startswith("held_out")] if held_out else []
+    if keys:
+        parts.append(_lined_up("bins to come", (*keys, "n"), held_out))
+    return "\n\n".join(parts)
+
+
+def _lined_up(title: str, keys: Sequence[str], methods: Mapping[str, Mapping[str, float | None]]) -> str:
+    rows = [[title, *keys]]
+    for method, entry in methods.items():
+        rows.append([method, *(str(entry[key]) if key == "n" else number(entry.get(key)) for key in keys)])
+    return _columns(rows)
+
+
 def terminal_report(metrics: Mapping[str, Any], losses: Sequence[Loss] = (), width: int = 100) -> str:
-    """:func:`terminal_table` and the verdict below it."""
+    """:func:`terminal_table`, :func:`hidden_table` if there are hidden inputs, and the verdict below."""
     sentences = [
         textwrap.fill(s, width, initial_indent="* ", subsequent_indent="  ") for s in verdict(plain(metrics), losses)
     ]
-    return "\n".join([terminal_table(metrics), "", *sentences])
+    hidden = hidden_table(metrics)
+    return "\n".join([terminal_table(metrics), *(["", hidden] if hidden else []), "", *sentences])
 
 
 def number(value: float | None) -> str:
@@ -114,6 +148,17 @@ def number(value: float | None) -> str:
         return "-"
     text = f"{value:.3f}" if abs(value) < 1000 else f"{value:.3g}"
     return "0.000" if text == "-0.000" else text
+
+
+def _percent(value: float | None) -> str:
+    """A fraction in per cent; a dash if there is none."""
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def _scored(methods: Mapping[str, Mapping[str, float | None]]) -> list[str]:
+    """The scores that any of the methods has; all if none has any, for the dashes to be seen."""
+    keys = list(dict.fromkeys(key for scores in methods.values() for key in scores))
+    return [key for key in keys if any(scores.get(key) is not None for scores in methods.values())] or keys
 
 
 def _count(value: float | None) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 
 from neuroinf.evaluation.calibration import coverage_p
 from neuroinf.evaluation.metrics import SIGNIFICANCE
+from neuroinf.evaluation.symmetry import GUESSING
 
 Document = Mapping[str, Any]
 
@@ -49,6 +50,7 @@ def verdict(metrics: Document, losses: Sequence[Loss] = (), network: str = "amor
     sentences = [
         *_against_prior_mean(metrics, network),
         *not_identified(metrics),
+        *_signs(metrics, network),
         *_losses(losses),
         *_against_others(metrics, network),
         *_calibration(metrics),
@@ -128,6 +130,34 @@ def not_identified(metrics: Document) -> list[str]:
         sentences.append(
             f"No method recovers {listed(silent)} better than the prior mean: not identified by these data."
         )
+    return sentences
+
+
+def _signs(metrics: Document, network: str) -> list[str]:
+    """What the network knows of signs that a symmetry may hide: at least, that it does not pretend."""
+    sentences = []
+    for name, methods in metrics.get("symmetries", {}).items():
+        entry = methods.get(network)
+        if entry is None or entry["brier"] is None:
+            continue
+        right = f"the likelier sign is the true one for {100 * entry['right']:.0f} % of neurons"
+        # a sign that nobody knows is guessed with (1 - p)^2 or p^2, whose sd is at most 1/2: no more than one case in 1e4 is
+        # as far off as four of the mean's
+        margin = 4 * 0.5 / np.sqrt(max(1, entry["n"]))
+        if entry["brier"] < GUESSING - margin:
+            sentences.append(f"The sign of {name} is known in part: {right} (Brier score {entry['brier']:.3f}).")
+        elif entry["brier"] > GUESSING + margin:
+            sentences.append(
+                f"The network pretends to know the sign of {name}: {right}, with a Brier score of {entry['brier']:.3f}; "
+                f"always saying one half has {GUESSING}."
+            )
+        else:
+            sentences.append(
+                f"The sign of {name} is not known, and the network says so: its probability is from 0.4 to 0.6 for "
+                f"{100 * entry['undecided']:.0f} % of neurons, its posterior has two modes for {100 * entry['bimodal']:.0f} %."
+                if entry["undecided"] > 0.5
+                else f"The sign of {name} is not known: {right} (Brier score {entry['brier']:.3f})."
+            )
     return sentences
 
 

@@ -1,4 +1,4 @@
-"""The trajectory fit as one call: observations in, parameters out; `models/gradient_descent.py` does the work."""
+"""The trajectory fit as one call: observations in, parameters out; `models/glif_descent.py` does the work."""
 
 import logging
 import time
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from neuroinf.errors import InputError
 from neuroinf.fits.windows import steps_per_window
-from neuroinf.models.gradient_descent import GradientDescent, Quadratic
+from neuroinf.models.glif_descent import GradientDescent, Quadratic
 from neuroinf.priors import Prior
 from neuroinf.simulators.glif import GLIF
 from neuroinf.simulators.glif_segments import segments

@@ -17,7 +17,9 @@ from neuroinf.datasets.observation import Observation
 from neuroinf.errors import InputError
 from neuroinf.networks.densities import Density
 from neuroinf.networks.encoders import Encoder
+from neuroinf.networks.glm_encoder import NeedsModel
 from neuroinf.priors import Prior
+from neuroinf.simulators.protocol import Simulator
 from neuroinf.specification import Plain, specify
 
 Batch = tuple[Tensor, Tensor]
@@ -35,6 +37,7 @@ class AmortizedInference(L.LightningModule):
         density: Makes the density from the encoder's number of features and P.
         pooling: Makes, from the encoder of one sweep, the encoder of a neuron's sweeps: x is then (B, C, T) or
             (B, S, C, T). None: every sweep is a neuron of its own.
+        simulator: The model, for an encoder that is made for one (see `glm_encoder.NeedsModel`).
         lr: Largest learning rate.
         weight_decay: Decoupled weight decay.
         schedule: "one_cycle" over the whole training, or "constant".
@@ -47,6 +50,7 @@ class AmortizedInference(L.LightningModule):
         encoder: Callable[[int], nn.Module],
         density: Callable[[int, int], nn.Module],
         pooling: Callable[[nn.Module], nn.Module] | None = None,
+        simulator: Simulator | None = None,
         lr: float = 2.0e-3,
         weight_decay: float = 1.0e-4,
         schedule: Literal["one_cycle", "constant"] = "one_cycle",
@@ -58,6 +62,8 @@ class AmortizedInference(L.LightningModule):
             raise InputError(f"model.weight_decay must not be negative, found {weight_decay}")
         self.prior, self.observation = prior, observation
         one = encoder(observation.width)
+        if isinstance(one, NeedsModel):
+            one.told(prior, simulator, observation.dt)
         self.encoder = cast(Encoder, one if pooling is None else pooling(one))
         self.density = cast(Density, density(self.encoder.features, len(prior.names)))
         self.lr, self.weight_decay, self.schedule = lr, weight_decay, schedule

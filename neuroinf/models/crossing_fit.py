@@ -16,8 +16,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from neuroinf.models.glif_descent import NOISE_FLOOR, WIDTH_PRIOR
 from neuroinf.models.glif_linearisation import Linearised
-from neuroinf.models.gradient_descent import NOISE_FLOOR, WIDTH_PRIOR
 
 FloatArray = NDArray[np.float64]
 Voltage = tuple[float, FloatArray, FloatArray, float]  # squares, pull, stiffness, count

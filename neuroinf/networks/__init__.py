@@ -1,9 +1,23 @@
 """Networks, nothing else: encoders from recordings to features, densities from features to parameters."""
 
+from neuroinf.networks.anchored import AnchoredFlow
 from neuroinf.networks.densities import Density, Gaussian, Point
 from neuroinf.networks.encoders import BiLSTM, ConvBiLSTM, Encoder
 from neuroinf.networks.flow import Flow
+from neuroinf.networks.glm_encoder import GLMEncoder
 from neuroinf.networks.mixture import Mixture
 from neuroinf.networks.pooling import SweepPooling
 
-__all__ = ["BiLSTM", "ConvBiLSTM", "Density", "Encoder", "Flow", "Gaussian", "Mixture", "Point", "SweepPooling"]
+__all__ = [
+    "AnchoredFlow",
+    "BiLSTM",
+    "ConvBiLSTM",
+    "Density",
+    "Encoder",
+    "Flow",
+    "GLMEncoder",
+    "Gaussian",
+    "Mixture",
+    "Point",
+    "SweepPooling",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,15 @@ class Encoder(Protocol):
 
     def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
         """As torch.nn.Module."""
+        ...
+
+
+@runtime_checkable
+class ReadsStatistics(Protocol):
+    """An encoder of fixed statistics of a recording, which may be given instead of it."""
+
+    def from_statistics(self, statistics: Any) -> Tensor:
+        """Features (1, F) of one recording's statistics."""
         ...
 
 

@@ -87,7 +87,7 @@ class Flow(nn.Module):
             last = transform.hyper[-1]
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
-        self.register_buffer("base", _normal_points(MEAN_DRAWS, outputs), persistent=False)
+        self.register_buffer("base", normal_points(MEAN_DRAWS, outputs), persistent=False)
 
     def embedding(self, features: Tensor) -> Tensor:
         """See Density."""
@@ -102,7 +102,7 @@ class Flow(nn.Module):
 
     def pooled(self, features: Tensor) -> Pooled:
         """See Density; each piece is taken as the Gaussian of its mean and covariance."""
-        draws = self.posterior(features).push(_normal_points(MOMENT_DRAWS, self.outputs).to(features.device)).double()
+        draws = self.posterior(features).push(normal_points(MOMENT_DRAWS, self.outputs).to(features.device)).double()
         mean = draws.mean(0)
         apart = draws - mean
         covariance = torch.einsum("sbi,sbj->bij", apart, apart) / (len(draws) - 1)
@@ -191,7 +191,7 @@ class FlowPosterior(Distribution):
         return self.residual.log_prob(e) - log_det
 
 
-def _normal_points(n: int, p: int) -> Tensor:
+def normal_points(n: int, p: int) -> Tensor:
     """n points (n, P), n even, spread evenly under the standard normal, each with its mirror image; always the same."""
     points = qmc.Sobol(p, seed=0).random(n // 2)  # pyright: ignore[reportCallIssue]  (scipy before 1.15 has no rng)
     half = torch.from_numpy(ndtri(points.clip(1e-6, 1 - 1e-6))).float()

@@ -6,6 +6,7 @@ The way through this room: `read` gives one `Recording` per sweep, `compensate` 
 
 from neuroinf.recordings.abf import read_abf
 from neuroinf.recordings.arrays import from_arrays, read_arrays
+from neuroinf.recordings.binned import BinnedRecording, binned, read_binned
 from neuroinf.recordings.electrode import Electrode, compensate, estimate_electrode, series_resistance
 from neuroinf.recordings.groups import cells, electrode_sweep, repeats
 from neuroinf.recordings.nwb import read_nwb
@@ -16,8 +17,10 @@ from neuroinf.recordings.resampling import observe, resample
 from neuroinf.recordings.spikes import cut_mask, cut_spikes, detect_spikes
 
 __all__ = [
+    "BinnedRecording",
     "Electrode",
     "Recording",
+    "binned",
     "cells",
     "check",
     "compensate",
@@ -32,6 +35,7 @@ __all__ = [
     "read",
     "read_abf",
     "read_arrays",
+    "read_binned",
     "read_nwb",
     "repeats",
     "resample",

@@ -40,7 +40,8 @@ def from_arrays(
     return check(Recording(dt, voltage, stimulus, spikes, name))  # pyright: ignore[reportArgumentType]
 
 
-def _load_npz(path: Path) -> dict[str, NDArray]:
+def load_npz(path: Path) -> dict[str, NDArray]:
+    """Every array of an .npz file."""
     try:
         # allow_pickle=False: an array file must never run code.
         with np.load(path, allow_pickle=False) as file:
@@ -49,7 +50,8 @@ def _load_npz(path: Path) -> dict[str, NDArray]:
         raise InputError(f"{path}: expected an .npz file of plain arrays, could not read it: {error}") from None
 
 
-def _load_h5(path: Path) -> dict[str, NDArray]:
+def load_h5(path: Path) -> dict[str, NDArray]:
+    """Every array at the top of an .h5 file; dt may be an attribute."""
     try:
         with h5py.File(path, "r") as file:
             if "parameters" in file and "response" in file:
@@ -83,7 +85,7 @@ def read_arrays(path: str | Path) -> list[Recording]:
         InputError: unknown or missing arrays, wrong shapes, lengths, units (by range), nan, or a damaged file.
     """
     path = Path(path)
-    arrays = _load_npz(path) if path.suffix.lower() == ".npz" else _load_h5(path)
+    arrays = load_npz(path) if path.suffix.lower() == ".npz" else load_h5(path)
     expected = "voltage and/or stimulus, dt, and optionally spikes"
     unknown = sorted(set(arrays) - set(KEYS))
     if unknown or "dt" not in arrays or not set(arrays) - {"dt"}:

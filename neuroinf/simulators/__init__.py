@@ -1,7 +1,9 @@
 """Simulators: parameters and a stimulus in, a response out; one model family per file."""
 
 from neuroinf.simulators.glif import GLIF
+from neuroinf.simulators.glm import GLM
+from neuroinf.simulators.hierarchical_glm import HierarchicalGLM
 from neuroinf.simulators.lstm_glif import LSTMGLIF
 from neuroinf.simulators.protocol import HasRheobase, Response, Simulator
 
-__all__ = ["GLIF", "LSTMGLIF", "HasRheobase", "Response", "Simulator"]
+__all__ = ["GLIF", "GLM", "LSTMGLIF", "HasRheobase", "HierarchicalGLM", "Response", "Simulator"]

@@ -50,6 +50,33 @@ class HasRheobase(Protocol):
         ...
 
 
+@runtime_checkable
+class HasHiddenInputs(Protocol):
+    """A simulator some of whose inputs are not observed.
+
+    Attributes:
+        hidden_inputs: The last so many rows of its stimulus are hidden: a file of simulations keeps them under
+            `/latent` as far as the simulator returns them, and not under `/stimulus`.
+    """
+
+    hidden_inputs: int
+
+
+@runtime_checkable
+class SignSymmetric(Protocol):
+    """A simulator to which the sign of some parameters means nothing, as long as an input's law does not know it.
+
+    A hidden input enters as its weight times itself: w h = (-w) (-h). Where the law of h is symmetric, no data tell the
+    two apart, and an answer is scored as right with either; where it is not (counts), the sign can be known, and how often
+    it is known is scored beside.
+
+    Attributes:
+        sign_symmetric: Names of these parameters.
+    """
+
+    sign_symmetric: tuple[str, ...]
+
+
 class GivenSpikes(NamedTuple):
     """What V variants of B neurons do when their spikes are given.
 

@@ -1,21 +1,30 @@
-"""What is injected: waveforms drawn from a passed generator, in pA or in multiples of each neuron's rheobase."""
+"""What is injected: waveforms drawn from a passed generator, in pA, in multiples of each neuron's rheobase, or unitless."""
 
+from neuroinf.stimuli.gaussian_inputs import GaussianInputs
+from neuroinf.stimuli.given import Given
 from neuroinf.stimuli.mixture import Mixture, Sum
 from neuroinf.stimuli.ornstein_uhlenbeck import OrnsteinUhlenbeck
 from neuroinf.stimuli.pink import Noise1, Noise2, PinkNoise
+from neuroinf.stimuli.poisson_inputs import BernoulliInputs, PoissonInputs
 from neuroinf.stimuli.protocol import Stimulus, Unit
 from neuroinf.stimuli.ramp import Ramp
 from neuroinf.stimuli.squares import LongSquare, ShortSquare, TripleShortSquare
+from neuroinf.stimuli.stack import Stack
 
 __all__ = [
+    "BernoulliInputs",
+    "GaussianInputs",
+    "Given",
     "LongSquare",
     "Mixture",
     "Noise1",
     "Noise2",
     "OrnsteinUhlenbeck",
     "PinkNoise",
+    "PoissonInputs",
     "Ramp",
     "ShortSquare",
+    "Stack",
     "Stimulus",
     "Sum",
     "TripleShortSquare",

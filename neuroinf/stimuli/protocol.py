@@ -2,7 +2,7 @@
 
 from typing import Any, Literal, Protocol, runtime_checkable
 
-Unit = Literal["pA", "rheobase"]
+Unit = Literal["pA", "rheobase", "1"]
 
 
 @runtime_checkable
@@ -10,7 +10,8 @@ class Stimulus(Protocol):
     """A source of waveforms :math:`(K, T)`, T = duration / dt, each sample held for dt.
 
     Attributes:
-        unit: ``"pA"``, or ``"rheobase"``: the waveform is multiplied by the rheobase of each simulated neuron.
+        unit: ``"pA"``; ``"rheobase"``: the waveform is multiplied by the rheobase of each simulated
+            neuron; or ``"1"``: inputs without a unit, such as counts.
         dt: The waveform's own step, ms; an integer multiple of the simulation's step.
         duration: ms.
         inputs: K, the number of input lines.

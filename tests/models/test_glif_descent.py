@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from neuroinf.models.glif_likelihood import Layout, sums
-from neuroinf.models.gradient_descent import GradientDescent
+from neuroinf.models.glif_descent import GradientDescent
 from neuroinf.priors import Parameter, Prior
 from neuroinf.simulators.glif import GLIF
 from neuroinf.simulators.glif_segments import Segments, segments
