@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from input_figures import inputs
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -166,6 +167,7 @@ def stimuli() -> None:
     squares_and_ramps()
     mixture()
     test_pulse()
+    inputs(FIGURES)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -151,7 +151,7 @@ class Estimator:
         continuous = {recording.channel: (recording.response[None], dt)}
         x = self.observation.assemble(1, steps * dt, continuous, None, inputs)[0]
         pieces = x[None] if isinstance(self.encoder, GLMEncoder) else self._cut([x])
-        posterior = replace(self.posterior(pieces), bins=x.astype(np.float64))
+        posterior = self.posterior(pieces, x.astype(np.float64))
         longest = self._longest(steps)
         if steps > longest:
             posterior.warnings.append(f"{steps} bins, more than the {longest} of the longest simulation in training")
@@ -211,7 +211,7 @@ class Estimator:
         )[0]
 
     @torch.inference_mode()
-    def posterior(self, sweeps: FloatArray) -> Posterior:
+    def posterior(self, sweeps: FloatArray, bins: NDArray[np.float64] | None = None) -> Posterior:
         """Posterior of one neuron from its sweeps (S, C, T).
 
         An encoder of sets takes as many at once as it was trained on at most, in the order given. With any other, each
@@ -224,7 +224,7 @@ class Estimator:
         score = self._novelty(x, pieces)
         warnings = [] if score is None else score.warnings()
         model = self.simulation
-        posterior = Posterior(self.prior, self.density, pieces, warnings, novelty=score, simulation=model)
+        posterior = Posterior(self.prior, self.density, pieces, warnings, None, score, bins, model)
         if isinstance(self.encoder, SweepPooling) and len(x) > 1 and not posterior.contradictory:
             groups = torch.cat(
                 [self.features(part[None]) for part in np.split(x, range(self._most, len(x), self._most))]

@@ -49,7 +49,10 @@ def infer_bins(estimator: Estimator, paths: Sequence[Path], output: Path | None,
             print(f"{path.name}: {bins} bins of {dt:g} ms; inferred in {1000 * seconds:.0f} ms")
             print(posterior.table())
             if hidden is not None:
-                width, sign = float(np.nanmedian(hidden.high - hidden.low)), "positive" if hidden.sign > 0 else "negative"
+                width, sign = (
+                    float(np.nanmedian(hidden.high - hidden.low)),
+                    "positive" if hidden.sign > 0 else "negative",
+                )
                 print(
                     f"hidden input, given a {sign} weight: median 90 % interval {width:.3g} wide, "
                     f"against a standard deviation of {float(np.nanstd(hidden.mean)):.3g} over the bins"

@@ -81,5 +81,5 @@ def confounding(
         entries[answer.method] = {"bias": bias, "width": width, "coverage_90": covered, "n": n}
     reference = entries.get("per_neuron_fit", {}).get("bias", math.nan)
     for entry in entries.values():
-        entry["bias_over_fit"] = entry["bias"] / reference
+        entry["bias_over_fit"] = entry["bias"] / reference if reference > 0 else math.nan
     return {"input_correlation": correlation, "methods": entries}

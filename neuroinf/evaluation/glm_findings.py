@@ -19,7 +19,7 @@ from neuroinf.evaluation.held_out_bins import Continued, predicted_bins
 from neuroinf.evaluation.hidden import Recovered, hidden_scores, weight_error
 from neuroinf.evaluation.hidden_figures import HiddenPanel, hidden_scatter, hidden_traces
 from neuroinf.evaluation.response_figure import best_median_worst
-from neuroinf.fits.glm_family import hidden_law
+from neuroinf.fits.hidden_law import hidden_laws
 from neuroinf.hidden_activity import hidden_activity, hidden_atoms
 from neuroinf.simulators import GLM
 
@@ -94,7 +94,8 @@ class GLMNeurons:
             return None
         whole = GLMNeurons(self.test, Condition("whole", {}, duration=stop * self.test.observation.dt))
         x, y = whole.observed()
-        return Continued(self.simulator, hidden_law(self.test.simulation), x, y, seen, self.test.simulation.dt)
+        laws = hidden_laws(self.test.simulation, x[..., :seen])
+        return Continued(self.simulator, laws, x, y, seen, self.test.simulation.dt)
 
 
 def glm_findings(
@@ -155,7 +156,7 @@ def _recovered(
     assert activity is not None
     found: dict[int, Recovered] = {}
     begin = time.perf_counter()
-    for row in np.flatnonzero(answer.answered):
+    for row in np.flatnonzero(answer.answered).tolist():
         point = answer.samples is None
         theta = answer.mean[row, None] if answer.samples is None else answer.samples[row, :SAMPLES]
         if point and theta[0, hidden] == 0:
@@ -169,24 +170,26 @@ def _recovered(
         if point:
             low = high = np.full_like(given.mean, np.nan)
         right = (given.positive > 0.5) == (true_sign > 0)
-        found[int(row)] = Recovered(activity[row], given.mean if known else -given.mean, low, high, right)
+        found[row] = Recovered(activity[row], given.mean if known else -given.mean, low, high, right)
     return found, (time.perf_counter() - begin) / max(1, len(found))
 
 
 def _figures(
     neurons: GLMNeurons, answers: Sequence[Estimates], network: dict[int, Recovered], fit: dict[int, Recovered]
 ) -> list[tuple[str, str, Figure]]:
-    """Best, median and worst neuron of the network."""
+    """Best, median and worst neuron of the network, among those that were fitted as well if any were."""
     answer = next((a for a in answers if a.method == "amortized"), None)
     if not network or answer is None:
         return []
-    r = np.array([network[row].r if row in network else np.nan for row in range(len(neurons.test.rows))])
+    both = network.keys() & fit.keys() or network.keys()
+    r = np.array([network[row].r if row in both else np.nan for row in range(len(neurons.test.rows))])
     x, y = neurons.observed()
-    law, dt = hidden_law(neurons.test.simulation), neurons.test.simulation.dt
+    dt = neurons.test.simulation.dt
     theta = answer.mean[:, None] if answer.samples is None else answer.samples[:, :SAMPLES]
     panels = []
     for label, row in best_median_worst(-r).items():
-        one = Continued(neurons.simulator, law, x[row, None], y[row, None], y.shape[-1], dt)
+        laws = hidden_laws(neurons.test.simulation, x[row, None])
+        one = Continued(neurons.simulator, laws, x[row, None], y[row, None], y.shape[-1], dt)
         expected = one.expected(theta[row, None][..., neurons.columns])[0]
         title = f"{label} (test neuron {row}): |r| = {r[row]:.3f}"
         panels.append(

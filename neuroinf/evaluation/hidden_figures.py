@@ -17,6 +17,7 @@ from neuroinf.evaluation.hidden import Recovered
 FloatArray = NDArray[np.float64]
 SHOWN = 100  # bins in which single ones can be told apart
 _MOST_POINTS = 500  # with error bars
+_REACH = 2.0  # ranges of the true activity about its middle: a hidden weight near 0 has estimates far beyond
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ def hidden_scatter(neurons: Sequence[HiddenPanel]) -> Figure:
         ax.plot(ends, ends, color="black", linewidth=1, label="truth")
         ax.axhline(float(found.truth.mean()), **BASELINE, label="mean activity")
         ax.set(xlabel="true hidden activity (1)", ylabel="inferred hidden activity (1)")
+        ax.set_ylim(*_limits(found.truth))
         ax.set_title(neuron.title, fontsize=9)
         ax.legend(fontsize=6.5, loc="upper left")
     return figure
@@ -110,6 +112,13 @@ def _trace(ax: Axes, neuron: HiddenPanel) -> None:
     if neuron.baseline is not None:
         ax.plot(t, neuron.baseline.mean[shown], ":", color=COLOURS[2], linewidth=1.4, label="per_neuron_fit")
     ax.axhline(float(found.truth.mean()), **BASELINE, label="mean activity")
+    ax.set_ylim(*_limits(found.truth))
     ax.set_ylabel("hidden activity (1)")
     ax.set_title(neuron.title, fontsize=9, loc="left")
     ax.legend(fontsize=7, ncols=5, loc="lower right", bbox_to_anchor=(1, 1), frameon=False, borderpad=0)
+
+
+def _limits(truth: FloatArray) -> tuple[float, float]:
+    low, high = float(np.min(truth)), float(np.max(truth))
+    middle, reach = (low + high) / 2, _REACH * max(high - low, 1e-9) / 2
+    return middle - reach, middle + reach

@@ -16,10 +16,11 @@ from neuroinf.evaluation.comparison import Condition
 from neuroinf.evaluation.estimates import Estimates
 from neuroinf.evaluation.held_out import HeldOut
 from neuroinf.evaluation.symmetry import SignSymmetry
-from neuroinf.fits import PerNeuronFit, Refinement
+from neuroinf.fits import PerNeuronFit, Refinement, Start
 from neuroinf.inference import Estimator
 from neuroinf.networks.flow import FlowPosterior
 from neuroinf.posterior import draw
+from neuroinf.priors import Prior
 
 FloatArray = NDArray[np.float64]
 # samples whose density is evaluated: expected coverage then has steps of a hundredth
@@ -66,12 +67,8 @@ class Amortized:
 
     def _log_density(self, posterior: Distribution, theta: Tensor) -> FloatArray:
         """Log-density (n,) of theta (n, P) or any of its reflections, natural units, under n posteriors over z."""
-        prior = self.estimator.prior
-        each = []
-        for point in self.symmetry.reflections(theta):
-            z = prior.to_unconstrained(point).float()
-            each.append(posterior.log_prob(z).double() + prior.log_abs_det(point))
-        return torch.stack(each).logsumexp(0).numpy()
+        points = self.symmetry.reflections(theta)
+        return np.logaddexp.reduce([log_density(posterior, self.estimator.prior, point) for point in points])
 
 
 @dataclass(frozen=True)
@@ -144,20 +141,28 @@ class Refined:
         answer = self.refinement.run(evidence, start, self.refinement.samples, rng)
         if answer is None or not np.isfinite(answer.mean).all(axis=1).any():
             return None
-        p = start.shape[2]
+        p = answer.mean.shape[1]
         mean, std = np.full((len(x), p), np.nan), np.full((len(x), p), np.nan)
         samples = np.full((len(x), answer.samples.shape[1], p), np.nan)
         mean[:n], samples[:n], std[:n] = answer.mean, answer.samples, answer.samples.std(1)
         return Estimates(self.name, mean, samples, std, seconds_per_neuron=seconds + answer.seconds)
 
     @torch.inference_mode()
-    def _start(self, x: NDArray[np.floating[Any]]) -> FloatArray:
-        """Where to start (n, D, P), natural units."""
+    def _start(self, x: NDArray[np.floating[Any]]) -> Start:
+        """Where to start."""
         prior, density = self.estimator.prior, self.estimator.density
         features = self.estimator.features(x)
         posterior = density.posterior(features)
         if self.refinement.draws and posterior is not None:
-            return draw(posterior, prior, self.refinement.draws, self.seed)
+            theta = draw(posterior, prior, self.refinement.draws, self.seed)
+            each = torch.from_numpy(theta).transpose(0, 1)
+            return Start(theta, np.stack([log_density(posterior, prior, part) for part in each], axis=1))
         if isinstance(posterior, FlowPosterior):  # its Gaussian's centre is as good a start, and needs no draws
-            return prior.from_unconstrained(posterior.location.double()).numpy()[:, None]
-        return prior.from_unit(density.unit_mean(features, prior).clamp(0, 1).numpy())[:, None]
+            return Start(prior.from_unconstrained(posterior.location.double()).numpy()[:, None])
+        return Start(prior.from_unit(density.unit_mean(features, prior).clamp(0, 1).numpy())[:, None])
+
+
+def log_density(posterior: Distribution, prior: Prior, theta: Tensor) -> FloatArray:
+    """Log-density (n,) of theta (n, P), natural units, under n posteriors over z."""
+    z = prior.to_unconstrained(theta).float()
+    return (posterior.log_prob(z).double() + prior.log_abs_det(theta)).numpy()

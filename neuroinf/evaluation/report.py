@@ -120,9 +120,9 @@ def hidden_table(metrics: Mapping[str, Any]) -> str:
         title = f"weights, inputs correlated {found['input_correlation']:.2f}"
         parts.append(_lined_up(title, ("bias", "bias_over_fit", "width", "coverage_90", "n"), found["methods"]))
     held_out = metrics.get("predictive", {})
-    keys = [key for key in _scored(held_out) if key.startswith("held_out")] if held_out else []
-    if keys:
-        parts.append(_lined_up("bins to come", (*keys, "n"), held_out))
+    keys = _scored(held_out) if held_out else []
+    if any(key.startswith("held_out") for key in keys):
+        parts.append(_lined_up("bins to come", keys, held_out))
     return "\n\n".join(parts)
 
 

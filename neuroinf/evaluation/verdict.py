@@ -50,7 +50,7 @@ def verdict(metrics: Document, losses: Sequence[Loss] = (), network: str = "amor
     sentences = [
         *_against_prior_mean(metrics, network),
         *not_identified(metrics),
-        *_signs(metrics, network),
+        *known_signs(metrics, network),
         *_losses(losses),
         *_against_others(metrics, network),
         *_calibration(metrics),
@@ -133,7 +133,7 @@ def not_identified(metrics: Document) -> list[str]:
     return sentences
 
 
-def _signs(metrics: Document, network: str) -> list[str]:
+def known_signs(metrics: Document, network: str) -> list[str]:
     """What the network knows of signs that a symmetry may hide: at least, that it does not pretend."""
     sentences = []
     for name, methods in metrics.get("symmetries", {}).items():

@@ -9,7 +9,7 @@ import numpy as np
 
 from neuroinf.datasets.simulation import Simulation
 from neuroinf.fits import glif_family
-from neuroinf.fits.evidence import Answer, Evidence, PerNeuronFit, Refinement
+from neuroinf.fits.evidence import Answer, Evidence, PerNeuronFit, Refinement, Start
 from neuroinf.fits.glif_family import ByTwin
 from neuroinf.priors import Prior
 from neuroinf.simulators import GLIF, GLM, Simulator
@@ -67,4 +67,14 @@ def by_twin(simulator: Simulator, prior: Prior, observation_dt: float, dt: float
     return ByTwin(simulator, prior, observation_dt, dt)
 
 
-__all__ = ["Answer", "ByTwin", "Evidence", "PerNeuronFit", "Refinement", "by_twin", "per_neuron_fits", "refinements"]
+__all__ = [
+    "Answer",
+    "ByTwin",
+    "Evidence",
+    "PerNeuronFit",
+    "Refinement",
+    "Start",
+    "by_twin",
+    "per_neuron_fits",
+    "refinements",
+]

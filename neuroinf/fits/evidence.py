@@ -82,16 +82,29 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Start:
+    """What a refinement of n neurons begins from: the network's answer.
+
+    Args:
+        theta: D points of each neuron (n, D, P), natural units.
+        log_density: The network's log-density (n, D) there, natural units; None where the points are no draws of it.
+    """
+
+    theta: FloatArray
+    log_density: FloatArray | None = None
+
+
+@dataclass(frozen=True)
 class Refinement:
     """How the network's answer is made exact, neuron by neuron.
 
     Args:
-        run: Evidence of n neurons, starts (n, D, P), a number of samples S and a generator to an answer; None if it
-            cannot with what is observed.
+        run: Evidence of n neurons, a start, a number of samples S and a generator to an answer; None if it cannot with
+            what is observed.
         draws: Number D of posterior samples that it starts from; 0: from the posterior's centre alone, D = 1.
         samples: Number S that it gives.
     """
 
-    run: Callable[[Evidence, FloatArray, int, np.random.Generator], Answer | None]
+    run: Callable[[Evidence, Start, int, np.random.Generator], Answer | None]
     draws: int = 0
     samples: int = 1000

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from neuroinf.fits.evidence import Answer, Evidence, FloatArray, Observations, PerNeuronFit, Refinement, SpikeTrains
+from neuroinf.fits.evidence import (
+    Answer,
+    Evidence,
+    FloatArray,
+    Observations,
+    PerNeuronFit,
+    Refinement,
+    SpikeTrains,
+    Start,
+)
 from neuroinf.priors import Prior
 from neuroinf.simulators import GLIF
 
@@ -58,12 +67,12 @@ def refinements(twin: ByTwin) -> dict[str, Refinement]:
     """The posterior's mode, with samples of its Laplace approximation, and samples weighted by the likelihood."""
 
     def refine(weighted: bool) -> Refinement:
-        def run(evidence: Evidence, start: FloatArray, samples: int, rng: np.random.Generator) -> Answer | None:
+        def run(evidence: Evidence, start: Start, samples: int, rng: np.random.Generator) -> Answer | None:
             if any(evidence.channel(name) is None for name in ("voltage", "stimulus")):
                 return None
             if any(train is None for train in evidence.spikes):
                 return None
-            return twin.refine(trace(evidence), evidence.spikes, start[:, 0], samples, rng, weighted)
+            return twin.refine(trace(evidence), evidence.spikes, start.theta[:, 0], samples, rng, weighted)
 
         return Refinement(run, samples=200 if weighted else 1000)
 

@@ -56,7 +56,7 @@ class Fit:
         value: Sum of squared errors and penalties, mV^2.
         evaluations: Of the residuals and their derivatives, over all starts.
         settled: Whether the best start had converged.
-        seconds: Of this model alone.
+        seconds: Of this fit alone.
     """
 
     simulator: HierarchicalGLM
@@ -105,7 +105,7 @@ def fit(
     spikes: NDArray[np.bool_] | None = None,
     centre: Centre | None = None,
     optimizer: Optimizer = "levenberg-marquardt",
-    evaluations: int = 200,
+    evaluations: int = 100,
     tolerance: float = 1e-8,
 ) -> Fit:
     """The best of the minima found from several starts.
@@ -135,16 +135,9 @@ def fit(
     count = 0
     for theta in starts:
         z = objective.to_z(simulator.check(np.asarray(theta)[None])[0])
-        own = simulator.columns["after_spike"]
-        if simulator.spiking and not z[own].any():
-
-            def currents(part: FloatArray, z: FloatArray = z) -> tuple[FloatArray, FloatArray]:
-                r, J = objective(np.concatenate((z[: own.start], part)))
-                return r, J[own]
-
-            edges = objective.low[own], objective.high[own]
-            first = least_squares(currents, z[own], *edges, optimizer, AFTER_SPIKE_EVALUATIONS, tolerance, negligible)
-            z, count = np.concatenate((z[: own.start], first.z)), count + first.evaluations
+        if simulator.spiking and not z[simulator.columns["after_spike"]].any():
+            z, used = _currents_alone(objective, z, optimizer, tolerance, negligible)
+            count += used
         minimum = least_squares(
             objective, z, objective.low, objective.high, optimizer, evaluations, tolerance, negligible
         )
@@ -163,8 +156,10 @@ def fit_ladder(
     rng: np.random.Generator,
     spikes: NDArray[np.bool_] | None = None,
     penalties: Penalties | None = None,
-    linearities: Sequence[float] = (1.0, 2.0),
-    evaluations: int = 200,
+    released: bool = False,
+    linearity: float = 1.0,
+    random_starts: int = 0,
+    evaluations: int = 100,
     tolerance: float = 1e-8,
 ) -> list[Fit]:
     """Fits models of growing depth, each from the one before.
@@ -174,15 +169,20 @@ def fit_ladder(
         inputs: Spikes per step :math:`(N, T)`.
         ladder: Models, each an extension of the one before (see :func:`.hierarchical_start.extend`).
         dt: Step, ms.
-        rng: For the starts of the first model with shared parameters.
+        rng: For random starts; the first model with shared parameters always has some.
         spikes: The neuron's own :math:`(T,)`; for spiking models.
-        penalties: Of synapses that are not shared, towards those of the shared first model; None: without.
-        linearities: How nearly linear the new subunits are at the start; the best fit is kept.
+        penalties: Of synapses that are not shared, towards those of the shared first model; None: the published ones.
+        released: Whether each fit is repeated from its end without penalties. A ladder without any penalty is not
+            offered: where a simple model fails, the time constants of weak synapses run away to hundreds of ms, and
+            the deeper models do not find back.
+        linearity: How nearly linear the new subunits are at the start, see :func:`.hierarchical_start.draw`.
+        random_starts: Further starts of each model, drawn. Models with shared parameters, whose simpler versions are
+            poor guides, end beside the minimum in a few percent of cases without.
         evaluations: Most evaluations for each start.
         tolerance: Relative decrease in a step below which a fit has settled.
 
     Returns:
-        One fit for each model.
+        One fit for each model, from the simplest.
 
     Raises:
         InputError: for an empty ladder, or one in which a model does not extend the one before.
@@ -192,24 +192,30 @@ def fit_ladder(
     first = _shared(ladder[0])
     check(voltage, inputs, first, spikes)
     spread = float(np.nanstd(voltage)) or 1.0
-    starts = [draw(first, inputs, dt, rng, 1.0, float(np.nanmean(voltage)), spread) for _ in range(RANDOM_STARTS)]
-    simple = fit(voltage, inputs, first, dt, starts, spikes, None, evaluations=evaluations, tolerance=tolerance)
+    middle = float(np.nanmean(voltage))
+    starts = [draw(first, inputs, dt, rng, 1.0, middle, spread) for _ in range(RANDOM_STARTS)]
+    simple = fit(voltage, inputs, first, dt, starts, spikes, evaluations=evaluations, tolerance=tolerance)
     objective = Objective(first, voltage, inputs, dt, spikes)
     log_amplitude, log_tau = objective.amplitudes(simple.theta)[0], np.log(simple.theta[first.columns["tau"]])
+    strength = penalties or Penalties()
     fits: list[Fit] = []
     for simulator in ladder:
-        starts = [extend(simple.simulator, simple.theta, simulator, inputs, dt, value) for value in linearities]
-        if simulator.parents == simple.simulator.parents and simulator.linear_soma == simple.simulator.linear_soma:
-            starts = starts[:1]  # no subunit is new, the starts are the same
+        starts = [extend(simple.simulator, simple.theta, simulator, inputs, dt, linearity)]
+        starts += [draw(simulator, inputs, dt, rng, 1.0, middle, spread) for _ in range(random_starts)]
         centre = None
-        if penalties is not None and simulator.synapses == "individual":
+        if simulator.synapses == "individual":
             kinds = [[s.excitatory for s in first.tree].index(s.excitatory) for s in simulator.tree]
-            slow = [len(first.tree) + k for k in range(len(first.slow))][:1] * len(simulator.slow)
-            centre = Centre(log_amplitude[kinds + slow], log_tau[kinds], penalties.weight, penalties.tau)
+            slow = [len(first.tree)] * len(simulator.slow)
+            centre = Centre(log_amplitude[kinds + slow], log_tau[kinds], strength.weight, strength.tau)
         simple = fit(
             voltage, inputs, simulator, dt, starts, spikes, centre, evaluations=evaluations, tolerance=tolerance
         )
-        fits.append(simple)
+        free = simple
+        if released and centre is not None:
+            free = fit(
+                voltage, inputs, simulator, dt, [simple.theta], spikes, evaluations=evaluations, tolerance=tolerance
+            )
+        fits.append(free)
     return fits
 
 
@@ -228,6 +234,21 @@ def check(
             f"spikes: a spiking model needs the neuron's own spikes, one truth value for each of {len(voltage)} steps, "
             f"found {None if spikes is None else spikes.shape}"
         )
+
+
+def _currents_alone(
+    objective: Objective, z: FloatArray, optimizer: Optimizer, tolerance: float, negligible: float
+) -> tuple[FloatArray, int]:
+    """z with after-spike currents fitted while all else stays, and the evaluations it took."""
+    own = objective.simulator.columns["after_spike"]
+
+    def residuals(part: FloatArray) -> tuple[FloatArray, FloatArray]:
+        r, J = objective(np.concatenate((z[: own.start], part)))
+        return r, J[own]
+
+    edges = objective.low[own], objective.high[own]
+    found = least_squares(residuals, z[own], *edges, optimizer, AFTER_SPIKE_EVALUATIONS, tolerance, negligible)
+    return np.concatenate((z[: own.start], found.z)), found.evaluations
 
 
 def _shared(simulator: HierarchicalGLM) -> HierarchicalGLM:

@@ -59,6 +59,8 @@ def least_squares(
     while count < evaluations and value > negligible:
         # Marquardt's scaling, with a floor for what the residuals do not depend on at all
         diagonal = curvature.diagonal()
+        if diagonal.max() == 0.0 or damping > MOST_DAMPING:
+            return Minimum(z, value, count, True)
         scale = np.maximum(diagonal, 1e-12 * diagonal.max())
         try:
             step = -cho_solve(cho_factor(curvature + damping * np.diag(scale)), slope)
@@ -78,7 +80,7 @@ def least_squares(
             damping = max(damping * (0.1 if agreement > 0.75 else 1.0 if agreement > 0.25 else 4.0), LEAST_DAMPING)
             if fell < tolerance:
                 return Minimum(z, value, count, True)
-        elif damping > MOST_DAMPING or 0 <= expected < tolerance * value:
+        elif 0 <= expected < tolerance * value:
             return Minimum(z, value, count, True)
         else:
             damping *= 8.0

@@ -156,9 +156,9 @@ def extend(
         if m == 0 and deep.linear_soma:
             new.theta[0] += before[0].mean() - argument[0].mean()
             break
+        spread = float(argument[m].std())
+        factor = 1.0 / (linearity * spread) if added and spread > 0 else 1.0
         if added:
-            spread = float(argument[m].std())
-            factor = 1.0 / (linearity * spread) if spread > 0 else 1.0
             new.scale_drive(m, factor)
             argument[m] *= factor
             new.threshold[m] = argument[m].mean()

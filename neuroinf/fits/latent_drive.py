@@ -30,7 +30,7 @@ TAU = (0.1, 0.25)  # shortest tau in bins (white: rho = 5e-5), and longest as a 
 STARTS = (0.3, 3.0, 30.0, 300.0)  # tau in bins: the likelihood can have a maximum at a short and one at a long memory
 START_WEIGHT = 0.5
 STEPS = 200
-NEGLIGIBLE = 1e-3  # of a log-likelihood, summed over bins
+NEGLIGIBLE = 1e-4  # nats that a step of the optimiser still gains
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,9 @@ def fit_latent_drive(
     begin = time.perf_counter()
     x, first = np.ascontiguousarray(design, np.float64), np.asarray(start, np.float64)
     if x.ndim != 2 or first.shape != (x.shape[1],):
-        raise InputError(f"start: expected {x.shape[-1]} coefficients, one per column of the design, found {first.shape}")
+        raise InputError(
+            f"start: expected {x.shape[-1]} coefficients, one per column of the design, found {first.shape}"
+        )
     _, y = _checked(x @ first, count, output)
     problem = _Problem(x, y, np.broadcast_to(np.asarray(ridge, np.float64), first.shape), nonlinearity, output, states)
     limits = (np.log(TAU[0]), np.log(max(TAU[1] * len(y), 1.0)))
@@ -229,7 +231,7 @@ def _climb(problem: _Problem, theta: FloatArray, log_tau: tuple[float, float]) -
         return value, scale.T @ gradient
 
     bounds = [(None, None)] * (len(theta) - 1) + [tuple((limit - theta[-1]) / 0.1 for limit in log_tau)]
-    options = {"maxiter": STEPS, "ftol": NEGLIGIBLE * 1e-3 / max(abs(problem(theta)[0]), 1.0), "gtol": 1e-2}
+    options = {"maxiter": STEPS, "ftol": NEGLIGIBLE / max(abs(problem(theta)[0]), 1.0), "gtol": 1e-2}
     found = minimize(moved, np.zeros(len(theta)), jac=True, method="L-BFGS-B", bounds=bounds, options=options)
     return theta + scale @ found.x, bool(found.success)
 
@@ -239,12 +241,16 @@ def _checked(eta: ArrayLike, count: ArrayLike, output: Output) -> tuple[FloatArr
     if eta.ndim != 1 or eta.shape != count.shape:
         raise InputError(f"count: expected one per bin, {eta.shape} as eta has, found {count.shape}")
     if not np.isfinite(eta).all():
-        raise InputError(f"eta: expected finite values, found {eta[~np.isfinite(eta)][0]} at bin {_first(~np.isfinite(eta))}")
+        raise InputError(
+            f"eta: expected finite values, found {eta[~np.isfinite(eta)][0]} at bin {_first(~np.isfinite(eta))}"
+        )
     seen = np.nan_to_num(count, nan=0.0)
     wrong = (seen < 0) | (seen != np.round(seen)) | ((seen > 1) if output == "bernoulli" else False)
     if wrong.any():
         expected = "0 or 1" if output == "bernoulli" else "whole numbers from 0"
-        raise InputError(f"count: expected {expected} for {output} output, found {seen[wrong][0]:g} at bin {_first(wrong)}")
+        raise InputError(
+            f"count: expected {expected} for {output} output, found {seen[wrong][0]:g} at bin {_first(wrong)}"
+        )
     return eta, count
 
 

@@ -55,28 +55,25 @@ def _softplus(eta: float) -> float:
 
 @numba.njit(cache=True)
 def _log_density(count: float, eta: float, family: int) -> float:
+    """Of families 0 to 2; the passes have the last one themselves."""
     if family == 0:
         return count * eta - _softplus(eta)
     if family == 1:
         rate = math.exp(min(eta, 30.0))
         return math.log(max(-math.expm1(-rate), SMALLEST)) if count > 0 else -rate
-    if family == 2:
-        return -count * _softplus(-eta) - 1 / (1 + math.exp(-eta)) - math.lgamma(count + 1)
-    return count * eta - math.exp(min(eta, 30.0)) - (math.lgamma(count + 1) if count > 1 else 0.0)
+    return -count * _softplus(-eta) - 1 / (1 + math.exp(-eta)) - math.lgamma(count + 1)
 
 
 @numba.njit(cache=True)
 def _score(count: float, eta: float, family: int) -> float:
-    """Derivative of the log density with respect to eta."""
+    """Derivative of the log density by eta; families 0 to 2."""
     if family == 0:
         return count - 1 / (1 + math.exp(-eta))
     if family == 1:
         rate = math.exp(min(eta, 30.0))
         return rate / max(math.expm1(min(rate, 500.0)), SMALLEST) if count > 0 else -rate
-    if family == 2:
-        sigmoid = 1 / (1 + math.exp(-eta))
-        return count * (1 - sigmoid) - sigmoid * (1 - sigmoid)
-    return count - math.exp(min(eta, 30.0))
+    sigmoid = 1 / (1 + math.exp(-eta))
+    return count * (1 - sigmoid) - sigmoid * (1 - sigmoid)
 
 
 @numba.njit(cache=True)
@@ -105,9 +102,11 @@ def forward(
     """
     bins, states = len(eta), len(values)
     log_likelihood, filtered = np.zeros(bins), np.empty((bins, states))
-    now = np.empty(states)
+    now, factor = np.empty(states), np.exp(weight * values)
     for g in range(states):
-        now[g] = math.exp(math.lgamma(states) - math.lgamma(g + 1) - math.lgamma(states - g) - (states - 1) * math.log(2.0))
+        now[g] = math.exp(
+            math.lgamma(states) - math.lgamma(g + 1) - math.lgamma(states - g) - (states - 1) * math.log(2.0)
+        )
     for t in range(bins):
         if t > 0:
             _step(filtered[t - 1], transition, reach, now)
@@ -115,8 +114,14 @@ def forward(
             filtered[t] = now
             continue
         largest = -math.inf
+        rate = math.exp(min(eta[t], 30.0))
         for g in range(states):
-            filtered[t, g] = _log_density(count[t], eta[t] + weight * values[g], family)
+            drive = eta[t] + weight * values[g]
+            # for the commonest family one exponential a bin, not one a state
+            if family == 3:
+                filtered[t, g] = count[t] * drive - rate * factor[g]
+            else:
+                filtered[t, g] = _log_density(count[t], drive, family)
             largest = max(largest, filtered[t, g])
         total = 0.0
         for g in range(states):
@@ -125,6 +130,8 @@ def forward(
         # A state of no probability at all may be the only one that explains the bin.
         total = max(total, SMALLEST)
         log_likelihood[t] = largest + math.log(total)
+        if family == 3 and count[t] > 1:
+            log_likelihood[t] -= math.lgamma(count[t] + 1)
         filtered[t] /= total
     return log_likelihood, filtered
 
@@ -150,7 +157,7 @@ def backward(
     score, score_weight, moves = np.zeros(bins), 0.0, np.zeros((states, states))
     posterior = np.empty((bins, states))
     posterior[bins - 1] = filtered[bins - 1]
-    now, ratio = np.empty(states), np.empty(states)
+    now, ratio, factor = np.empty(states), np.empty(states), np.exp(weight * values)
     for t in range(bins - 1, -1, -1):
         if t < bins - 1:
             # posterior over prediction of the next bin; its expectation over moves corrects what was known at t
@@ -165,9 +172,14 @@ def backward(
                 posterior[t, i] = filtered[t, i] * total
         if math.isnan(count[t]):
             continue
+        rate = math.exp(min(eta[t], 30.0))
         for g in range(states):
             if posterior[t, g] > 1e-14:
-                part = posterior[t, g] * _score(count[t], eta[t] + weight * values[g], family)
+                if family == 3:
+                    slope = count[t] - rate * factor[g]
+                else:
+                    slope = _score(count[t], eta[t] + weight * values[g], family)
+                part = posterior[t, g] * slope
                 score[t] += part
                 score_weight += part * values[g]
     return score, score_weight, posterior, moves

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch.distributions import Distribution, MultivariateNormal
 
+from neuroinf.doubts import doubts
 from neuroinf.errors import InputError
 from neuroinf.fits import by_twin
 from neuroinf.fits.refinement import Refined
@@ -91,8 +92,8 @@ def refined_posterior(
 
     z = prior.to_unconstrained(torch.from_numpy(found.theta)).numpy()[0]
     # what the network's own posterior has against itself does not hold for this one
-    doubts = start.doubts()
-    warnings = [warning for warning in start.warnings if warning not in doubts]
+    before = doubts(start)
+    warnings = [warning for warning in start.warnings if warning not in before]
     outside = start.novelty is not None and start.novelty.outside
     if start.distribution is not None:
         draws = prior.to_unconstrained(torch.from_numpy(start.sample(DRAWS))).numpy()
@@ -116,5 +117,5 @@ def refined_posterior(
     result = RefinedPosterior(
         prior, start.density, start.features, warnings, start.pieces, start.novelty, refined=found
     )
-    warnings.extend(result.doubts())
+    warnings.extend(doubts(result))
     return result

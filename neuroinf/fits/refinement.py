@@ -28,9 +28,9 @@ from torch import Tensor
 from neuroinf.errors import InputError
 from neuroinf.fits.windows import steps_per_window
 from neuroinf.models.crossing_fit import WIDTHS, Mode, mode
+from neuroinf.models.glif_descent import WIDEST, GradientDescent, Quadratic
 from neuroinf.models.glif_likelihood import Layout
 from neuroinf.models.glif_linearisation import linearise
-from neuroinf.models.glif_descent import WIDEST, GradientDescent, Quadratic
 from neuroinf.priors import Prior
 from neuroinf.simulators.glif import GLIF
 from neuroinf.simulators.glif_segments import Segments, segments

@@ -159,14 +159,14 @@ class AnchoredPosterior(Distribution):
 
     def pushed(self, e: Tensor) -> list[Tensor]:
         """Standard normal draws e (S, P) or (S, B, P) to draws of z (S, B, P), for each sign."""
-        found = []
-        for sign, distance in enumerate(self.distances):
-            zeta = self.location[sign] + (self.factor[sign] @ distance.push(e)[..., None])[..., 0]
-            if self.logit is not None:
-                size = whole(zeta[..., -1:]).to(zeta)
-                zeta = torch.cat([zeta[..., :-1], size if sign == 0 else -size], -1)
-            found.append(zeta)
-        return found
+        return [self._pushed(e, sign) for sign in range(len(self.distances))]
+
+    def _pushed(self, e: Tensor, sign: int) -> Tensor:
+        zeta = self.location[sign] + (self.factor[sign] @ self.distances[sign].push(e)[..., None])[..., 0]
+        if self.logit is None:
+            return zeta
+        size = whole(zeta[..., -1:]).to(zeta)
+        return torch.cat([zeta[..., :-1], size if sign == 0 else -size], -1)
 
     def push(self, e: Tensor) -> Tensor:
         """As :meth:`pushed`, with the first draws of each recording positive and the others negative, as many as it says."""
@@ -180,11 +180,16 @@ class AnchoredPosterior(Distribution):
         """Draws (*sample_shape, B, P)."""
         shape = torch.Size(sample_shape)
         e = torch.randn(shape.numel(), *self.batch_shape, *self.event_shape, device=self.location.device)
-        drawn = self.pushed(e)
-        z = drawn[0]
-        if self.logit is not None:
-            chance = torch.rand(shape.numel(), *self.batch_shape, device=self.location.device)
-            z = torch.where((chance < torch.sigmoid(self.logit))[..., None], drawn[0], drawn[1])
+        if self.logit is None:
+            z = self._pushed(e, 0)
+        else:
+            positive = torch.rand(e.shape[:-1], device=e.device) < torch.sigmoid(self.logit)
+            if self.batch_shape.numel() == 1:  # each draw is pushed for its own sign only
+                z = torch.empty_like(e)
+                for sign, rows in enumerate((positive[:, 0], ~positive[:, 0])):
+                    z[rows] = self._pushed(e[rows], sign)
+            else:
+                z = torch.where(positive[..., None], *self.pushed(e))
         return z.reshape(*shape, *self.batch_shape, *self.event_shape)
 
     def sample(self, sample_shape: torch.Size | Sequence[int] = ()) -> Tensor:

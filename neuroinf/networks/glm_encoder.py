@@ -35,11 +35,11 @@ class GLMEncoder(nn.Module):
     The anchor is a regression without the hidden input: least squares of the link of a rate, Fisher scoring on counts.
     For a hidden input of the same law as the observed ones, the residual of a rate says its weight's size a,
 
-    .. math:: a^2 = \frac{\operatorname{var} e}{v - c^\top S^{-1} c}
+    .. math:: a^2 = \frac{\operatorname{var} e}{v - I c g}, \qquad g = \frac{c}{v + (I - 1) c}
 
-    (S the observed inputs' covariance, v their mean variance, c their mean covariance), and what correlated inputs and
-    their mean take over from it is given back, for either of its signs s:
-    :math:`w_s = w - s\, a\, S^{-1} c`, :math:`b_s = b - s\, a\, (\mu - c^\top S^{-1} \bar x)`. Where the hidden
+    (I observed inputs of mean variance v and mean covariance c), and what correlated inputs and their mean take over
+    from it is given back, for either of its signs s: :math:`w_s = w - s\, a\, g`, :math:`b_s = b - s\, a\, \mu\,
+    (1 - I g)`. Where the hidden
     input is another, and for counts, that is only where the density starts from. Further features are the moments
     of residual and inputs that tell laws, signs and sizes apart, the evidence of the prior's range for either sign, the
     residual's autocorrelation and the number of bins.
@@ -147,7 +147,7 @@ class GLMEncoder(nn.Module):
         if self.simulator.output != "rate":
             nothing = torch.full_like(found.variance, self.largest / 2)
             return nothing, 30 * self.largest * torch.ones_like(nothing)
-        left = (inputs.variance - inputs.shared * inputs.pull.sum(-1)).clamp(min=1e-3 * inputs.variance)
+        left = (inputs.variance - inputs.shared * inputs.pull * inputs.count).clamp(min=1e-3 * inputs.variance)
         size = (found.variance / left).sqrt()
         freedom = (found.bins - found.weights.shape[1]).clamp(min=2)
         return size, size * ((found.kurtosis.clamp(min=-1.5) + 2) / (4 * freedom)).sqrt()
@@ -162,8 +162,8 @@ class GLMEncoder(nn.Module):
         if self.signed:
             moved = torch.zeros_like(weights)
             if self.simulator.output == "rate" and self.simulator.filters is None:
-                moved[:, : self.simulator.inputs] = inputs.pull
-                moved[:, self.bias] = inputs.mean - (inputs.pull * inputs.means).sum(-1)
+                moved[:, : self.simulator.inputs] = inputs.pull[:, None]
+                moved[:, self.bias] = inputs.mean * (1 - inputs.count * inputs.pull)
             weights = weights - sign * size[:, None] * moved
             cross = -sign * size_error.square()[:, None] * moved
             covariance = covariance + cross[:, :, None] * cross[:, None] / size_error.square()[:, None, None]
@@ -204,26 +204,26 @@ class Moments:
     """Of the observed inputs (B, I, T): what a hidden input of the same law would have.
 
     Attributes:
-        means: (B, I).
         mean: Mean over the inputs (B,).
         variance: Mean variance (B,).
         shared: Mean covariance of two inputs (B,); 0 for a single one.
         skewness: Mean skewness (B,).
-        pull: S^-1 c (B, I): what regressing without the hidden input adds to the weights, per unit of its weight.
+        pull: What regressing without the hidden input adds to each weight, per unit of its weight (B,).
+        count: I.
     """
 
     def __init__(self, x: Tensor, seen: Tensor) -> None:
         bins, count = seen.sum(-1).to(x), x.shape[1]
-        self.means = x.sum(-1) / bins[:, None]
-        apart = torch.where(seen[:, None], x - self.means[..., None], 0.0)
+        means = x.sum(-1) / bins[:, None]
+        apart = torch.where(seen[:, None], x - means[..., None], 0.0)
         covariance = apart @ apart.mT / bins[:, None, None]
         variance = covariance.diagonal(dim1=-2, dim2=-1).clamp(min=1e-12)
-        self.mean, self.variance = self.means.mean(-1), variance.mean(-1)
+        self.mean, self.variance, self.count = means.mean(-1), variance.mean(-1), count
         pairs = count * (count - 1)
         self.shared = (covariance.sum((-2, -1)) - variance.sum(-1)) / pairs if pairs else torch.zeros_like(self.mean)
         self.skewness = ((apart**3).sum(-1) / bins[:, None] / variance**1.5).mean(-1)
-        floor = 1e-9 * self.variance[:, None, None] * torch.eye(count, dtype=x.dtype, device=x.device)
-        self.pull = torch.linalg.solve(covariance + floor, self.shared[:, None].expand(-1, count))
+        # inputs of one law: their own covariances, which scatter, would add their errors to the weights'
+        self.pull = self.shared / (self.variance + (count - 1) * self.shared).clamp(min=1e-3 * self.variance)
 
 
 def _autocorrelation(found: Regression, seen: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """What is inferred: named parameters with units and ranges, their distribution, unconstrained space and back, grids."""
 
 from neuroinf.priors.box import Parameter, Prior
+from neuroinf.priors.gaussian import GaussianPrior, SmoothFilterPrior
 from neuroinf.priors.grid import GridParameter, GridPrior
 
-__all__ = ["GridParameter", "GridPrior", "Parameter", "Prior"]
+__all__ = ["GaussianPrior", "GridParameter", "GridPrior", "Parameter", "Prior", "SmoothFilterPrior"]

@@ -206,7 +206,7 @@ def _factor(what: str, matrix: NDArray[np.float64]) -> FloatArray:
         raise InputError(f"prior {what}: expected a symmetric matrix, found one that differs from its transpose")
     try:
         if what == "covariance":
-            return np.linalg.cholesky(matrix)
+            return np.asarray(np.linalg.cholesky(matrix), np.float64)
         # C C' of the precision with its axes reversed: the inverse of C', reversed again, is lower triangular
         reversed_factor = np.linalg.cholesky(matrix[::-1, ::-1])[::-1, ::-1]
         return solve_triangular(reversed_factor, np.eye(len(matrix)), lower=False).T

@@ -59,15 +59,15 @@ def normal(stream: Words) -> float:
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def poisson(mean: float, stream: Words) -> float:
-    """A Poisson count, in a bounded expected number of draws for any finite mean.
+def poisson(mean: float, none: float, stream: Words) -> float:
+    """A Poisson count, in a bounded expected number of draws for any finite mean; none is exp(-mean).
 
     Inversion below LARGE_MEAN, above it the transformed rejection of Hoermann (1993), Insurance: Mathematics and
     Economics 12:39, algorithm PTRS: 1.1 to 1.3 pairs of uniforms for each count.
     """
     if mean < LARGE_MEAN:
         u = uniform(stream)
-        count, term = 0.0, math.exp(-mean)
+        count, term = 0.0, none
         total = term
         while u >= total:
             count += 1.0

@@ -244,8 +244,9 @@ class HierarchicalGLM:
         voltage = np.empty((n, steps), inputs.dtype if inputs.dtype == np.float32 else np.float64)
         after = threshold = soft = uniform = spiked = None
         if self.spiking:
-            after = values[:, part["after_spike"]] @ cosine_bumps(dt)
-            threshold = values[:, part["threshold"]] @ cosine_bumps(dt, flat=True)
+            # not a matrix product, whose rounding depends on the number of rows
+            after = (values[:, part["after_spike"], None] * cosine_bumps(dt)).sum(axis=1)
+            threshold = (values[:, part["threshold"], None] * cosine_bumps(dt, flat=True)).sum(axis=1)
             soft = np.ascontiguousarray(values[:, part["soft"]])
             seeds = [[seed, i] for i in range(n)] if isinstance(seed, int | np.integer) else list(seed)
             uniform = np.stack([np.random.default_rng(s).random(steps) for s in seeds]) if n else np.empty((0, steps))

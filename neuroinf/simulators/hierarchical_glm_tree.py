@@ -87,10 +87,10 @@ def connect(
     kinds: dict[int, str] = {}
     for kind, lists in (("excitatory", excitatory), ("inhibitory", inhibitory)):
         if len(lists) != subunits:
-            missing = f": inputs {list(lists[subunits])} are attached to subunit {subunits + 1}, which does not exist"
+            extra = f"; inputs {list(lists[-1])} are attached to subunit {len(lists)}, which does not exist"
             raise InputError(
                 f"{kind}: expected a list of inputs for each of the {subunits} subunits, found {len(lists)}"
-                + (missing if len(lists) > subunits else "")
+                + (extra if len(lists) > subunits else "; give an empty list to a subunit without any")
             )
         for m, inputs in enumerate(lists, start=1):
             if any(isinstance(i, bool) or not isinstance(i, int) or i < 1 for i in inputs):

@@ -1,22 +1,27 @@
 """What is injected: waveforms drawn from a passed generator, in pA, in multiples of each neuron's rheobase, or unitless."""
 
+from neuroinf.stimuli.cox_inputs import CoxInputs
 from neuroinf.stimuli.gaussian_inputs import GaussianInputs
 from neuroinf.stimuli.given import Given
 from neuroinf.stimuli.mixture import Mixture, Sum
+from neuroinf.stimuli.modes import Modes
 from neuroinf.stimuli.ornstein_uhlenbeck import OrnsteinUhlenbeck
 from neuroinf.stimuli.pink import Noise1, Noise2, PinkNoise
 from neuroinf.stimuli.poisson_inputs import BernoulliInputs, PoissonInputs
 from neuroinf.stimuli.protocol import Stimulus, Unit
 from neuroinf.stimuli.ramp import Ramp
+from neuroinf.stimuli.source_mixture import SourceMixture
 from neuroinf.stimuli.squares import LongSquare, ShortSquare, TripleShortSquare
 from neuroinf.stimuli.stack import Stack
 
 __all__ = [
     "BernoulliInputs",
+    "CoxInputs",
     "GaussianInputs",
     "Given",
     "LongSquare",
     "Mixture",
+    "Modes",
     "Noise1",
     "Noise2",
     "OrnsteinUhlenbeck",
@@ -24,6 +29,7 @@ __all__ = [
     "PoissonInputs",
     "Ramp",
     "ShortSquare",
+    "SourceMixture",
     "Stack",
     "Stimulus",
     "Sum",

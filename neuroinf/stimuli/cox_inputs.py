@@ -83,17 +83,26 @@ class CoxInputs:
         checked = design("CoxInputs", inputs, correlation, nearest)
         self._coefficients = checked if isinstance(checked, tuple) else (0.0, 0.0)
         if isinstance(checked, tuple):
-            ends = sorted(set(checked))
-            targets = [equicorrelation(inputs, c) for c in (ends if len(ends) == 1 else np.linspace(*ends, GRID))]
+            grid = np.unique(np.linspace(checked[0], checked[1], GRID))
+            targets = [equicorrelation(inputs, float(c)) for c in grid]
         else:
             targets = [checked]
-        latent = [possible("CoxInputs: of the rates' processes", r, nearest) for r in law.latent(np.array(targets), of)]
+        latent = [
+            possible("CoxInputs (processes below the rates)", r, nearest) for r in law.latent(np.array(targets), of)
+        ]
         self._latent = np.array(latent)
         self._root = factor(latent[0]) if len(latent) == 1 else None
         self.design = law.count_correlation(self._latent[-1])
 
     def design_at(self, coefficient: float) -> FloatArray:
-        """Correlation of the counts in 20 ms :math:`(K, K)` at a coefficient of the range."""
+        """Correlation of the counts in 20 ms :math:`(K, K)` at a coefficient of the range.
+
+        Raises:
+            InputError: if it lies outside.
+        """
+        low, high = self._coefficients
+        if not low <= coefficient <= high:
+            raise InputError(f"CoxInputs: the coefficient must lie within [{low:g}, {high:g}], found {coefficient:g}")
         return self._law.count_correlation(self._latent_at(coefficient))
 
     def sample(self, rng: np.random.Generator) -> FloatArray:
@@ -103,12 +112,10 @@ class CoxInputs:
         return self._law.sample(root, self._shape[1], 1.0, rng)
 
     def _latent_at(self, coefficient: float) -> FloatArray:
-        low, high = self._coefficients
         if len(self._latent) == 1:
             return self._latent[0]
+        low, high = self._coefficients
         place = (coefficient - low) / (high - low) * (len(self._latent) - 1)
-        if not 0 <= place <= len(self._latent) - 1:
-            raise InputError(f"CoxInputs: the coefficient must lie within [{low:g}, {high:g}], found {coefficient:g}")
         k = min(int(place), len(self._latent) - 2)
         return (k + 1 - place) * self._latent[k] + (place - k) * self._latent[k + 1]
 

@@ -85,6 +85,10 @@ class SourceMixture:
             raise InputError(f"SourceMixture needs at least one source, found {number}")
         window_bins("SourceMixture", dt)
         checked = design("SourceMixture", inputs, correlation, nearest)
+        if isinstance(checked, tuple) and checked[0] != checked[1]:
+            raise InputError(
+                f"SourceMixture: sources are found once, for one correlation, found a range {checked}; use a Mixture of several"
+            )
         wanted = equicorrelation(inputs, checked[0]) if isinstance(checked, tuple) else checked
         within = 1 - tau / WINDOW * -math.expm1(-WINDOW / tau) if tau else 1.0
         pairs = ~np.eye(inputs, dtype=bool)
@@ -124,4 +128,6 @@ class SourceMixture:
         train = np.concatenate([train, np.repeat(np.arange(rows), private)])
         bins = np.floor(arrivals / self.dt).astype(np.int64)
         inside = (bins >= 0) & (bins < steps)
-        return np.bincount((train * steps + bins)[inside], minlength=rows * steps).reshape(rows, steps).astype(np.float64)
+        return (
+            np.bincount((train * steps + bins)[inside], minlength=rows * steps).reshape(rows, steps).astype(np.float64)
+        )

@@ -130,7 +130,7 @@ def _run(simulation: Simulation, path: Path, die: str = "") -> None:
 
 
 def _with_advance(assemble: Callable[..., None], advance: Callable[..., None]) -> Callable[..., None]:
-    return lambda self, attributes, root, _: assemble(self, attributes, root, advance)
+    return lambda self, inputs, attributes, root, _: assemble(self, inputs, attributes, root, advance)
 
 
 def _killed_after(simulation: Simulation, path: Path, seconds: float) -> bool:

@@ -1,9 +1,14 @@
-"""A prior, a small made-up simulator, and methods of known quality."""
+"""A prior, a small made-up simulator, and methods of known quality; GLM neurons importable by their module's name."""
+
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from neuroinf.priors import Parameter, Prior
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 class Leak:

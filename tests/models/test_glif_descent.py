@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from neuroinf.models.glif_likelihood import Layout, sums
 from neuroinf.models.glif_descent import GradientDescent
+from neuroinf.models.glif_likelihood import Layout, sums
 from neuroinf.priors import Parameter, Prior
 from neuroinf.simulators.glif import GLIF
 from neuroinf.simulators.glif_segments import Segments, segments

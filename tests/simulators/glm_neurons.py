@@ -11,8 +11,12 @@ Floats = NDArray[np.float64]
 
 
 def draw_theta(simulator: GLM, n: int, rng: np.random.Generator, scale: float = 0.3) -> Floats:
-    """Parameters (n, P), uniform within the scale."""
-    return rng.uniform(-scale, scale, (n, len(simulator.parameters)))
+    """Parameters (n, P), uniform within the scale; history only inhibits where it could run away."""
+    theta = rng.uniform(-scale, scale, (n, len(simulator.parameters)))
+    if simulator.nonlinearity == "exponential":
+        own = [name.startswith("a_") for name in simulator.parameters]
+        theta[:, own] = -np.abs(theta[:, own])
+    return theta
 
 
 def drive(simulator: GLM, theta: Floats, stimulus: Any, response: Any, dt: float) -> Floats:

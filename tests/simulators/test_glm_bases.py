@@ -9,7 +9,9 @@ from neuroinf.errors import InputError
 from neuroinf.simulators.bases import AlphaFunctions, Basis, RaisedCosines, Taps
 
 
-@pytest.mark.parametrize("basis", [RaisedCosines(5, 0.0, 20.0), RaisedCosines(3, 2.0, 9.0, None), AlphaFunctions([2.0, 8.0]), Taps(4)])
+@pytest.mark.parametrize(
+    "basis", [RaisedCosines(5, 0.0, 20.0), RaisedCosines(3, 2.0, 9.0, None), AlphaFunctions([2.0, 8.0]), Taps(4)]
+)
 def test_kernels_have_one_row_each(basis: Basis) -> None:
     assert isinstance(basis, Basis)
     for dt in (0.1, 1.0):

@@ -37,7 +37,10 @@ def test_refuses_arguments(arguments: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"theta": np.zeros((2, 5))}, r"expected shape \(n, 4\) with columns w_1, w_2, b, w_hidden, found shape \(2, 5\)"),
+        (
+            {"theta": np.zeros((2, 5))},
+            r"expected shape \(n, 4\) with columns w_1, w_2, b, w_hidden, found shape \(2, 5\)",
+        ),
         ({"theta": np.zeros(4)}, r"found shape \(4,\)"),
         ({"theta": [["a"] * 4]}, "theta: expected numbers, one row per neuron"),
         ({"theta": [[0.0] * 4, [0.0, 0.0, np.nan, 0.0]]}, "theta row 1: b must be finite, found nan"),
