@@ -84,7 +84,8 @@ def report(result: dict[str, Any]) -> None:
     print(f"  published at 100,000       {published['NPE']:.3f} NPE, {published['best']:.3f} best method of any kind")
     print(
         f"  validation loss {result['val_loss']:.3f}; simulation {result['simulation_seconds']:.0f} s, training "
-        f"{result['training_seconds']:.0f} s, samples of one observation {result['sampling_seconds']:.2f} s"
+        f"{result['training_seconds']:.0f} s, samples of one observation {result['sampling_seconds']:.2f} s",
+        flush=True,
     )
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroinf.fits.hierarchical_glm import Fit, explained, fit, fit_ladder, predict
+from neuroinf.fits.hierarchical_glm import Fit, Penalties, explained, fit, fit_ladder, predict
 from neuroinf.fits.hierarchical_minimum import Optimizer
 from neuroinf.fits.hierarchical_selection import select
 from neuroinf.fits.hierarchical_start import draw, extend
@@ -80,7 +80,12 @@ class Teacher:
 
 
 def recovery(
-    models: dict[str, HierarchicalGLM], steps: int, seeds: Sequence[int], released: bool, noise: float = 0.0
+    models: dict[str, HierarchicalGLM],
+    steps: int,
+    seeds: Sequence[int],
+    released: bool,
+    noise: float = 0.0,
+    penalties: Penalties | None = None,
 ) -> Table:
     """3N teachers, students of all the models; noise on the training voltage, mV, none on the test voltage."""
     r2: dict[str, list[float]] = {name: [] for name in models}
@@ -91,7 +96,8 @@ def recovery(
     for seed in seeds:
         teacher = Teacher(models["3N"], steps, [1, seed])
         noisy = teacher.voltage + noise * teacher.rng.standard_normal(steps)
-        fits = fit_ladder(noisy, teacher.inputs, [*models.values()], DT, teacher.rng, released=released)
+        students = [*models.values()]
+        fits = fit_ladder(noisy, teacher.inputs, students, DT, teacher.rng, penalties=penalties, released=released)
         for name, student in zip(r2, fits, strict=True):
             scores = explained(teacher.test, student.voltage(teacher.test_inputs, DT))
             r2[name].append(scores[0])
@@ -108,6 +114,7 @@ def recovery(
         "test_r2_least": {name: float(np.min(x)) for name, x in r2.items()},
         "signal_explained_median": {name: float(np.median(x)) for name, x in signal.items()},
         "teacher_architecture_at_0.99": float(np.mean(np.array(r2["3N"]) >= 0.99)),
+        "teacher_architecture_above_0.9999": float(np.mean(np.array(r2["3N"]) > 0.9999)),
         "1L_below_3N": float(np.mean(np.array(r2["1L"]) < np.array(r2["3N"]))),
         "log_tau_error_median": float(np.median(all_tau)),
         "log_tau_error_at_most_0.1": float(np.mean(all_tau <= 0.1)),
@@ -238,6 +245,9 @@ def parts(quick: bool) -> dict[str, Callable[[], Table]]:
         "kernel, input-samples per second": lambda: speed(5000, 5 if quick else 50),
         "3N teachers, 5 s, individual synapses, penalties": lambda: recovery(own, 5000, range(n), False),
         "3N teachers, 5 s, individual synapses, released": lambda: recovery(own, 5000, range(n), True),
+        "3N teachers, 5 s, individual synapses, never penalties": lambda: recovery(
+            own, 5000, range(n), False, penalties=Penalties(0.0, 0.0)
+        ),
         "3N teachers, 5 s, shared synapses": lambda: recovery(shared, 5000, range(n), False),
         "3N teachers, 5 s, published tree, released": lambda: recovery(published, 5000, range(n), True),
         "3N teachers, 48 s, individual synapses, penalties": lambda: recovery(own, long, range(many), False),

@@ -139,9 +139,10 @@ def main() -> None:
     for name, stimulus in designs().items():
         row = errors(stimulus, options.recordings, options.seed)
         found[name] = row
+        least, most = round(row["least"], 3) + 0.0, round(row["most"], 3) + 0.0
         c, r = np.array(row["correlation"]), 100 * np.array(row["rate"])
         print(
-            f"{name:40} {round(row['least'], 3) + 0.0:6.3f} to {round(row['most'], 3) + 0.0:5.3f} {np.median(c):8.3f} {c.max():6.3f} "
+            f"{name:40} {least:6.3f} to {most:5.3f} {np.median(c):8.3f} {c.max():6.3f} "
             f"{row['correlation_of_mean']:6.3f} {np.median(r):8.1f} {r.max():5.1f} {100 * row['rate_of_mean']:5.1f}"
         )
     for what, bar in (("correlation", CORRELATION_BAR), ("rate", RATE_BAR)):

@@ -97,10 +97,10 @@ class Fold:
 
 
 def maximum_likelihood(fold: Fold, extra: FloatArray | None = None) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Coefficients and standard errors by statsmodels, and log-probabilities (T,) of all bins."""
+    """Coefficients and their covariance by statsmodels, and log-probabilities (T,) of all bins."""
     x = fold.x if extra is None else np.column_stack([fold.x, extra])
     found = sm.GLM(fold.y[fold.train], x[fold.train], family=sm.families.Binomial()).fit()
-    return found.params, found.bse, log_probability(fold.y, x @ found.params, "bernoulli")
+    return found.params, found.cov_params(), log_probability(fold.y, x @ found.params, "bernoulli")
 
 
 def with_drive(
@@ -117,16 +117,17 @@ def with_drive(
         x, ridge, start = np.column_stack([x, extra]), np.append(ridge, 0.0), np.append(start, 0.0)
     found = fit_latent_drive(x, fold.seen, start, tau=tau, ridge=ridge, starts=starts, intervals=tau is None)
     seconds = time.perf_counter() - begin
+    plain = penalised(x[fold.train], fold.y[fold.train], ridge, "bernoulli")
     error = np.sqrt(np.diag(found.covariance))
     log_p = predictive_log_likelihood(x @ found.coefficients, fold.y, found.weight, found.tau)
     drive = hidden_drive(x @ found.coefficients, fold.seen, found.weight, found.tau)
     detail = {
         "coefficients": found.coefficients.tolist(),
-        "errors": error[:-2].tolist(),
+        "covariance": found.covariance[:-2, :-2].tolist(),
         "weight": found.weight,
         "weight_error": float(error[-2]),
         "tau_ms": found.tau * fold.dt,
-        "log_likelihood": found.log_likelihood,
+        "gain": found.log_likelihood - float(log_probability(fold.y, x @ plain, "bernoulli")[fold.train].sum()),
         "seconds": seconds,
         "drive": drive.mean.tolist(),
         "drive_sd": drive.sd.tolist(),
@@ -188,8 +189,8 @@ def compare(fold: Fold, estimator: Estimator | None) -> dict[str, tuple[HeldOut,
         found[name] = (fold.score(log_p), detail.pop("seconds", time.perf_counter() - begin), detail)
 
     def plain(extra: FloatArray | None = None) -> tuple[FloatArray, dict[str, Any]]:
-        beta, error, log_p = maximum_likelihood(fold, extra)
-        return log_p, {"coefficients": beta.tolist(), "errors": error.tolist()}
+        beta, covariance, log_p = maximum_likelihood(fold, extra)
+        return log_p, {"coefficients": beta.tolist(), "covariance": covariance.tolist()}
 
     def ridged(sd: float) -> tuple[FloatArray, dict[str, Any]]:
         beta = penalised(fold.x[fold.train], fold.y[fold.train], fold.ridge(sd), "bernoulli")
@@ -215,8 +216,8 @@ def compare(fold: Fold, estimator: Estimator | None) -> dict[str, tuple[HeldOut,
         network = Network(estimator, fold)
         quantiles = np.quantile(network.weights, [0.05, 0.95]).tolist()
         detail = {"coefficients": network.mean.tolist(), "weight": network.weight, "weight_90": quantiles}
-        spread = network.draws[:, network.linear].std(0).tolist()
-        detail |= {"errors": spread, "tau_ms": network.tau * fold.dt, "seconds": network.seconds}
+        covariance = np.cov(network.draws[:, network.linear].T).tolist()
+        detail |= {"covariance": covariance, "tau_ms": network.tau * fold.dt, "seconds": network.seconds}
         take("amortized", lambda: (network.log_probability(), detail))
         take("refined", lambda: with_drive(fold, network.mean, None, (network.tau,)))
     return found
@@ -253,15 +254,7 @@ def run(checkpoint: Path | None, dt: float = 1.0) -> dict[str, Any]:
                 "seconds": seconds,
                 "folds": [answer[name][2] for answer in answers],
             }
-        for name in (
-            "white hidden drive",
-            "hidden drive with memory",
-            "hidden drive with memory, and log time",
-            "amortized",
-            "refined",
-        ):
-            for part in entry.get(name, {"folds": []})["folds"]:
-                print(f"  {name}: |w_hidden| {part['weight']:.2f}, tau {part['tau_ms']:.0f} ms")
+        _print_drives(entry)
         report[str(number)] = {
             "methods": entry,
             "names": [folds[0].names[i] for i in folds[0].order],
@@ -269,3 +262,15 @@ def run(checkpoint: Path | None, dt: float = 1.0) -> dict[str, Any]:
         }
     report["kernels"] = {"filters": model.filters.kernels(dt).tolist(), "history": model.history.kernels(dt).tolist()}  # type: ignore[union-attr]
     return report
+
+
+def _print_drives(entry: dict[str, Any]) -> None:
+    """What each half of the recording says of the hidden drive, and how much likelier it makes the half itself."""
+    for name, method in entry.items():
+        for part in method["folds"]:
+            if "weight" not in part:
+                continue
+            spread = f"{part['weight_90'][0]:.2f} to {part['weight_90'][1]:.2f}" if "weight_90" in part else ""
+            spread = f"+- {part['weight_error']:.2f}" if "weight_error" in part else spread
+            gain = f", {part['gain']:+.1f} nats on the half fitted" if "gain" in part else ""
+            print(f"  {name}: |w_hidden| {part['weight']:.2f} {spread}, tau {part['tau_ms']:.0f} ms{gain}")

@@ -45,14 +45,14 @@ def main() -> None:
         label = f"student {name}, R² {r2:.4f}"
         left.plot(time, predictions[name][SHOWN], style, color=COLOURS[k], linewidth=width, label=label)
     left.axhline(truth.mean(), color="black", linewidth=0.8, label="mean, R² 0")
-    left.set(xlabel="time (ms)", ylabel="held-out soma voltage (mV)", xlim=(0, time[-1]))
-    left.legend(fontsize=7, loc="upper right", ncols=2)
+    left.set(xlabel="time (ms)", ylabel="held-out soma voltage (mV)", xlim=(0, time[-1]), ylim=(-72, -36))
+    left.legend(fontsize=7.5, loc="upper center", ncols=2)
 
     missing = np.array([[1 - explained(v, p[name])[0] for name in STUDENTS] for v, p in found])
     right.axhline(1.0, color="black", linewidth=0.8)
-    right.text(4.4, 1.1, "baseline: the mean", fontsize=8, ha="right", va="bottom")
+    right.text(4.1, 1.1, "baseline: the mean", fontsize=8, ha="right", va="bottom")
     right.axhline(0.01, color="black", linewidth=0.8, linestyle=":")
-    right.text(4.4, 0.0105, "R² 0.99", fontsize=8, ha="right", va="bottom")
+    right.text(4.1, 0.0105, "R² 0.99", fontsize=8, ha="right", va="bottom")
     for row in missing:
         right.plot(range(len(STUDENTS)), row, "o-", color="0.7", markersize=3, linewidth=0.6)
     right.plot(range(len(STUDENTS)), np.median(missing, axis=0), "D", color="black", markersize=6, label="median")

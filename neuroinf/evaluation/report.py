@@ -156,8 +156,8 @@ def _percent(value: float | None) -> str:
 
 
 def _scored(methods: Mapping[str, Mapping[str, float | None]]) -> list[str]:
-    """The scores that any of the methods has; all if none has any, for the dashes to be seen."""
-    keys = list(dict.fromkeys(key for scores in methods.values() for key in scores))
+    """The first method's scores that any method has; all of them if none has any, for the dashes to be seen."""
+    keys = list(next(iter(methods.values())))
     return [key for key in keys if any(scores.get(key) is not None for scores in methods.values())] or keys
 
 

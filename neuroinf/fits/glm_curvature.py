@@ -80,28 +80,28 @@ class Data:
                 torch.func.vmap(torch.func.grad(self._regression))(*arguments),
                 torch.func.vmap(torch.func.hessian(self._regression))(*arguments),
             )
-        d = self.design.shape[1]
-        atoms, omega = self.likelihood.law.product(self.hidden)
+        d, k = self.design.shape[1], self.hidden
         value = theta.new_zeros(len(theta))
         gradient = torch.zeros_like(theta)
         hessian = theta.new_zeros(*theta.shape, theta.shape[1])
-        shift = theta[:, d:] @ atoms.T
-        per_bin = max(1, len(theta) * len(omega))
-        pieces = torch.arange(self.design.shape[2]).split(max(1, AT_ONCE // per_bin))
-        for piece in pieces:
-            x, seen = self.design[..., piece], self.seen[:, piece]
-            eta = torch.einsum("bd,bdt->bt", theta[:, :d], x)
-            arguments = (self.values[:, piece, None], eta[..., None] + shift[:, None])
-            log = self.likelihood.given(*arguments) + omega.log()
-            first, second = self.likelihood.slopes(*arguments)
+        per_bin = max(1, len(theta) * len(self.likelihood.law.atoms) ** k)
+        for piece in torch.arange(self.design.shape[2]).split(max(1, AT_ONCE // per_bin)):
+            x, seen, data = self.design[..., piece], self.seen[:, piece], self.values[:, piece]
+            drive = torch.einsum("bd,bdt->bt", theta[:, :d], x)
+            atoms, log_omega = self.likelihood.nodes(data, drive, theta[:, d:])
+            if atoms.ndim == 2:
+                atoms = atoms[None, None]
+            eta = drive[..., None] + (atoms * theta[:, None, None, d:]).sum(3)
+            log = self.likelihood.given(data[..., None], eta) + log_omega
+            first, second = self.likelihood.slopes(data[..., None], eta)
             total = torch.logsumexp(log, dim=2)
             r = (log - total[..., None]).exp() * seen[..., None]
             value += (total * seen).sum(1)
             slope, bend = r * first, r * (second + first.square())
             # the gradient of each bin by drive and hidden weights, and what is left of the second derivatives
-            g0, g = slope.sum(2), slope @ atoms
-            h0, h1 = bend.sum(2) - g0.square(), bend @ atoms - g0[..., None] * g
-            h2 = torch.einsum("bta,ak,al->bkl", bend, atoms, atoms) - g.mT @ g
+            g0, g = slope.sum(2), (slope[..., None] * atoms).sum(2)
+            h0, h1 = bend.sum(2) - g0.square(), (bend[..., None] * atoms).sum(2) - g0[..., None] * g
+            h2 = ((bend[..., None] * atoms)[..., None] * atoms[..., None, :]).sum((1, 2)) - g.mT @ g
             cross = x @ h1
             gradient += torch.cat(((x @ g0[..., None])[..., 0], g.sum(1)), dim=1)
             hessian[:, :d, :d] += (x * h0[:, None]) @ x.mT

@@ -172,12 +172,12 @@ def fit_ladder(
         rng: For random starts; the first model with shared parameters always has some.
         spikes: The neuron's own :math:`(T,)`; for spiking models.
         penalties: Of synapses that are not shared, towards those of the shared first model; None: the published ones.
-        released: Whether each fit is repeated from its end without penalties. A ladder without any penalty is not
-            offered: where a simple model fails, the time constants of weak synapses run away to hundreds of ms, and
-            the deeper models do not find back.
+        released: Whether each fit is repeated from its end without penalties. That finds more than no penalties at all
+            (weights of 0): where a simple model fails, the time constants of weak synapses then run away to hundreds
+            of ms, and the deeper models do not find back.
         linearity: How nearly linear the new subunits are at the start, see :func:`.hierarchical_start.draw`.
         random_starts: Further starts of each model, drawn. Models with shared parameters, whose simpler versions are
-            poor guides, end beside the minimum in a few percent of cases without.
+            poor guides, sometimes end beside the minimum without.
         evaluations: Most evaluations for each start.
         tolerance: Relative decrease in a step below which a fit has settled.
 

@@ -175,10 +175,8 @@ def backward(
         rate = math.exp(min(eta[t], 30.0))
         for g in range(states):
             if posterior[t, g] > 1e-14:
-                if family == 3:
-                    slope = count[t] - rate * factor[g]
-                else:
-                    slope = _score(count[t], eta[t] + weight * values[g], family)
+                drive = eta[t] + weight * values[g]
+                slope = count[t] - rate * factor[g] if family == 3 else _score(count[t], drive, family)
                 part = posterior[t, g] * slope
                 score[t] += part
                 score_weight += part * values[g]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from glm_neurons import held_out, simulation
+from hidden_neurons import held_out, simulation
 
 from neuroinf.evaluation.comparison import Condition
 from neuroinf.evaluation.evaluate import _conditions

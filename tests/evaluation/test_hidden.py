@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from glm_neurons import held_out, simulation
+from hidden_neurons import held_out, simulation
 from scipy import integrate, stats
 
 from neuroinf.evaluation.comparison import Condition

@@ -14,8 +14,9 @@ from torch.distributions import Distribution, MultivariateNormal
 from neuroinf.datasets.observation import Observation
 from neuroinf.errors import InputError
 from neuroinf.evaluation.comparison import Condition
-from neuroinf.evaluation.methods import Refined, traces
-from neuroinf.fits import by_twin
+from neuroinf.evaluation.methods import Refined
+from neuroinf.fits import by_twin, glif_family
+from neuroinf.fits.evidence import Evidence
 from neuroinf.fits.posterior import refined_posterior
 from neuroinf.inference import Estimator
 from neuroinf.models.novelty import Score
@@ -155,12 +156,24 @@ def test_what_cannot_be_refined_is_refused() -> None:
         refined_posterior(estimator(SD, simulation={"class_path": "unknown.Thing"}), recording(0))
 
 
+class Tested:
+    """What the method asks of the test neurons: their evidence under a condition."""
+
+    def __init__(self, network: Estimator) -> None:
+        self.observation = network.observation
+
+    def evidence(self, x: np.ndarray, condition: Condition) -> Evidence:
+        known = "spikes" not in condition.missing
+        trains = [np.asarray(s, np.float64) if known else None for s in DATA.spikes[: len(x)]]
+        return Evidence(x, self.observation, trains)
+
+
 def test_the_method_refines_the_first_rows_alone() -> None:
     network, twin = estimator(SD), by_twin(SIMULATOR, PRIOR, 1.0, 0.1)
     assert twin is not None
-    spikes = [np.asarray(s, np.float32) for s in DATA.spikes]
     condition = Condition("0.5 mV", {"voltage": 0.5})
-    method = Refined("amortized_refined", network, twin, spikes, 8, samples=300)
+    refinement = glif_family.refinements(twin)["amortized_refined"]
+    method = Refined("amortized_refined", network, refinement, Tested(network), 8)  # type: ignore[arg-type]
     found = method(DATA.x, condition)
     assert found is not None and found.samples is not None and found.seconds_per_neuron is not None
     assert np.isfinite(found.mean[:8]).all() and np.isnan(found.mean[8:]).all()
@@ -168,10 +181,7 @@ def test_the_method_refines_the_first_rows_alone() -> None:
     z = z_of(DATA.theta[:8]).numpy()
     better = np.abs(z_of(found.mean[:8]).numpy() - z).mean(1) < SD
     assert better.mean() > 0.85
-    hidden = Condition("no spikes", {}, ("spikes",))
-    assert method(DATA.x, hidden) is None
-    _, trains = traces(DATA.x[:3], spikes, network.observation, hidden)
-    assert trains == [None] * 3
+    assert method(DATA.x, Condition("no spikes", {}, ("spikes",))) is None
 
 
 def test_the_command_refines(

@@ -134,7 +134,7 @@ def test_a_range_of_coefficients_is_drawn_and_each_has_its_own_design() -> None:
     stimulus = CoxInputs(2, 100_000.0, correlation=(0.0, 0.18))
     for c in (0.0, 0.013, 0.1, 0.18):
         assert stimulus.design_at(c)[0, 1] == pytest.approx(c, abs=2e-4)
-    measured = [off_diagonal(np.corrcoef(counts(w, 20)))[0] for w in draws(stimulus, 40)]
+    measured = [np.corrcoef(*counts(w, 20))[0, 1] for w in draws(stimulus, 40)]
     # uniform but for an error of 0.015 in each, a twelfth of the width, which 40 values cannot show
     assert stats.kstest(measured, stats.uniform(-0.0, 0.18).cdf).pvalue > FALSE_ALARM
     with pytest.raises(InputError, match=r"within \[0, 0.18\], found 0.2"):
