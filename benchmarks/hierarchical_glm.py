@@ -2,7 +2,7 @@
 
 The self-test of Ujfalussy et al. (2018): 10 excitatory and 10 inhibitory inputs of 5 Hz in bins of 1 ms; teachers drawn
 as `neuroinf.fits.hierarchical_start.draw` says (nSD = 1, voltage of mean -60 and sd 5 mV), students from 1L up to the
-teacher or beyond. Seeds are explicit. About ten minutes on one core; `--quick` a few seconds, to show that it runs.
+teacher or beyond. Seeds are explicit. About ten minutes on one core; `--quick` half a minute, to show that it runs.
 
     python benchmarks/hierarchical_glm.py --output hierarchical_glm.json
 """

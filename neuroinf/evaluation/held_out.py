@@ -27,7 +27,7 @@ FloatArray = NDArray[np.float64]
 NOISE_SEED = 20_260_101
 NEIGHBOURS = 5000
 # values of one observation of all of them: the training rows of long recordings are fewer
-NEIGHBOUR_VALUES = 2**28
+NEIGHBOUR_VALUES = 2**27
 # rows read together
 TOGETHER = 256
 

@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
 from neuroinf.fits.glm_refinement import Posterior, Refined, choose, double
 
@@ -71,7 +70,7 @@ def reweigh(
     """
     drawn = double(theta)
     target = posterior.log_likelihood(drawn) + posterior.prior.log_prob(drawn)
-    return _weighed(drawn.numpy(), _weights(target.numpy() - np.asarray(log_density)), samples, rng)
+    return _weighed(drawn.numpy(), _weights(target.numpy() - np.asarray(log_density, np.float64)), samples, rng)
 
 
 def resample(
@@ -95,7 +94,7 @@ def resample(
         value = posterior.log_likelihood(posterior.prior.from_unconstrained(at)).numpy() - 0.5 * (new**2).sum(2)
         z = new if z.ndim == 2 else np.concatenate((z, new), axis=1)
         log_target = np.concatenate((log_target, np.where(np.isnan(value), -math.inf, value)), axis=1)
-        log_weight = log_target - logsumexp([mixture.log_density(z) for mixture in mixtures], axis=0)
+        log_weight = log_target - np.logaddexp.reduce([mixture.log_density(z) for mixture in mixtures], axis=0)
         mixtures.append(mixtures[-1].fitted(z, _weights(log_weight)))
     theta = posterior.prior.from_unconstrained(torch.from_numpy(z)).numpy()
     return _weighed(theta, _weights(log_weight), samples, rng)
@@ -129,12 +128,12 @@ class _Mixture:
 
     def log_density(self, z: FloatArray) -> FloatArray:
         """(B, N) of points (B, N, P), but for a constant."""
-        return logsumexp(self._components(z)[0], axis=1)
+        return np.logaddexp.reduce(self._components(z)[0], axis=1)
 
     def fitted(self, z: FloatArray, weight: FloatArray) -> _Mixture:
         """One step of expectation and maximisation on weighted draws (B, N, P), (B, N)."""
         log, distance = self._components(z)
-        part = np.exp(log - logsumexp(log, axis=1, keepdims=True)) * weight[:, None]
+        part = np.exp(log - np.logaddexp.reduce(log, axis=1, keepdims=True)) * weight[:, None]
         share = part.sum(2)
         near = part * (DEGREES + z.shape[2]) / (DEGREES + distance)
         total = np.maximum(near.sum(2), 1e-300)

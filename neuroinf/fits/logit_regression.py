@@ -130,7 +130,8 @@ def regress_counts(
         \log \frac{c + 1/2}{k + 1/2} \;\text{or, for Bernoulli,}\; \log\log\frac{k + 1}{k - c + 1/2}
 
     Biased towards zero by the halves and, through the nonlinearity, by all that varies within a window; without a
-    hidden input.
+    hidden input. Inputs that are independent from bin to bin lose a factor of k of what the spikes say about their
+    weights: this is a baseline.
 
     Args:
         y: Counts :math:`(B, T)`.

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from multiprocessing import get_context
@@ -15,6 +16,7 @@ import h5py
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from neuroinf.datasets import workers
 from neuroinf.datasets.generation import Simulation, generate
@@ -119,6 +121,9 @@ def test_provenance(simulation: Make, tmp_path: Path) -> None:
 
 
 def _run(simulation: Simulation, path: Path, die: str = "") -> None:
+    # a lock of the progress bars that a killed process took with it would be missing in all others
+    tqdm.set_lock(threading.RLock())
+
     def now(*_: object) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
