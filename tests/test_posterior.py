@@ -10,6 +10,7 @@ import torch
 from scipy import stats
 
 from neuroinf.corner_plot import BINS
+from neuroinf.doubts import doubts
 from neuroinf.errors import InputError
 from neuroinf.networks import Flow, Gaussian, Point
 from neuroinf.posterior import SUMMARY_SAMPLES, Posterior, draw
@@ -40,7 +41,7 @@ def normal(prior: Prior, mean: Sequence[float], factor: np.ndarray) -> Posterior
 def test_what_is_left_as_the_prior_has_it_is_named_and_nothing_else() -> None:
     posterior = normal(BOX, [0.0, 0.5, 0.0, 0.0], np.diag([0.3, 0.05, 1.0, 1.0]))
     assert list(posterior.unidentified) == ["amp", "label"]
-    (doubt,) = posterior.doubts()
+    (doubt,) = doubts(posterior)
     named = re.findall(r"(\w+) \(sd ([\d.]+) of the prior's\)", doubt)
     assert [name for name, _ in named] == ["amp", "label"]
     # the sd of S uniform values is off by 1 part in sqrt((kurtosis - 1) / 4 S), kurtosis 9/5, and is printed to 0.01
@@ -49,7 +50,7 @@ def test_what_is_left_as_the_prior_has_it_is_named_and_nothing_else() -> None:
     document = posterior.to_dict()
     assert document["unidentified"] == ["amp", "label"]
     assert document["parameters"]["El"]["posterior_over_prior_sd"] == posterior.sd_over_prior["El"]
-    assert normal(BOX, [0.0, 0.5, 0.0, 0.0], np.diag([0.3, 0.05, 0.2, 0.5])).doubts() == []
+    assert doubts(normal(BOX, [0.0, 0.5, 0.0, 0.0], np.diag([0.3, 0.05, 0.2, 0.5]))) == []
 
 
 def test_the_ratio_of_standard_deviations_is_that_of_the_own_scale() -> None:
@@ -152,7 +153,7 @@ def test_what_cannot_be_drawn_is_refused_in_words() -> None:
     point = Posterior(BOX, Point(1, 4, hidden=[]), torch.zeros(1, 1))
     with pytest.raises(InputError, match="point estimate has no distribution to plot"):
         point.plot()
-    assert point.unidentified == {} and point.trade_offs == {} and point.doubts() == []
+    assert point.unidentified == {} and point.trade_offs == {} and doubts(point) == []
     assert point.to_dict()["parameters"]["C"]["posterior_over_prior_sd"] is None
     posterior = normal(BOX, [0.0] * 4, np.eye(4) * 0.1)
     with pytest.raises(InputError, match="expected 4 values"):
