@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     else:
         import real_glm_ca1
 
-        report = real_glm_ca1.run(options.data, options.seed, options.least, options.units)
+        report = real_glm_ca1.run(options.data, options.seed, options.least, options.units, options.output)
     if options.output is not None:
         options.output.write_text(json.dumps(report))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -139,7 +140,7 @@ def compare(target: Target, visible: FloatArray, hidden: FloatArray) -> dict[str
     return found
 
 
-def run(folder: Path, seed: int, least: int, only: list[int] | None) -> dict[str, Any]:
+def run(folder: Path, seed: int, least: int, only: list[int] | None, output: Path | None) -> dict[str, Any]:
     """All targets with one draw of hidden units, with a printed table.
 
     Args:
@@ -147,53 +148,61 @@ def run(folder: Path, seed: int, least: int, only: list[int] | None) -> dict[str
         seed: Of the draw.
         least: Fewest spikes of a target in the held-out blocks.
         only: Targets; None: all that are not hidden.
+        output: Written after every target; targets that it already has from the same draw are not done again.
     """
     counts = read(folder)
-    hidden = np.sort(np.random.default_rng(seed).permutation(len(counts))[:HIDDEN])
+    hidden = np.sort(np.random.default_rng(seed).permutation(len(counts))[:HIDDEN]).tolist()
     block = (np.arange(counts.shape[1]) * DT // BLOCK).astype(np.int64)
     targets = [u for u in range(len(counts)) if u not in hidden and counts[u, block % 2 == 1].sum() >= least]
     targets = [u for u in targets if only is None or u in only]
-    print(f"hidden units {hidden.tolist()}; {len(targets)} targets with at least {least} held-out spikes", flush=True)
-    scores: dict[str, list[HeldOut]] = {name: [] for name in METHODS}
-    details: list[dict[str, Any]] = []
+    print(f"hidden units {hidden}; {len(targets)} targets with at least {least} held-out spikes", flush=True)
+    report: dict[str, Any] = {"hidden": hidden, "seed": seed, "targets": []}
+    if output is not None and output.is_file():
+        earlier = json.loads(output.read_text())
+        if earlier["hidden"] == hidden:
+            report["targets"] = [target for target in earlier["targets"] if target["unit"] in targets]
+    done = {target["unit"]: target for target in report["targets"]}
     for unit in targets:
-        visible = np.delete(counts, [unit, *hidden], axis=0)
-        found = compare(Target(counts[unit], block), visible, counts[hidden])
-        for name in METHODS:
-            scores[name].append(found[name][0])
-        details.append(
-            {"unit": unit, "spikes": int(counts[unit].sum())}
-            | {
-                name: {"bits": s.bits, "gain": s.gain.tolist(), "spikes": s.spikes.tolist()} | d
-                for name, (s, d) in found.items()
+        if unit not in done:
+            visible = np.delete(counts, [unit, *hidden], axis=0)
+            found = compare(Target(counts[unit], block), visible, counts[hidden])
+            methods = {
+                name: {"bits": score.bits, "gain": score.gain.tolist(), "spikes": score.spikes.tolist()} | detail
+                for name, (score, detail) in found.items()
             }
-        )
-        drive = found["hidden drive with memory"][1]
+            done[unit] = {"unit": unit, "spikes": int(counts[unit].sum())} | methods
+            report["targets"].append(done[unit])
+            if output is not None:
+                output.write_text(json.dumps(report))
+        target, drive = done[unit], done[unit]["hidden drive with memory"]
         print(
-            f"unit {unit:>2} {int(counts[unit].sum()):>5} spikes "
-            + " ".join(f"{found[name][0].bits:>7.3f}" for name in METHODS)
-            + f"  w {drive['weight']:.2f} tau {drive['tau_ms']:.0f} ms {sum(d['seconds'] for _, d in found.values()):.0f} s",
+            f"unit {unit:>2} {target['spikes']:>5} spikes "
+            + " ".join(f"{target[name]['bits']:>7.3f}" for name in METHODS)
+            + f"  w {drive['weight']:.2f} tau {drive['tau_ms']:.0f} ms",
             flush=True,
         )
-    summary = summarise(scores, details)
-    return {"hidden": hidden.tolist(), "seed": seed, "summary": summary, "targets": details}
+    return report | {"summary": summarise([done[unit] for unit in targets])}
 
 
-def summarise(scores: dict[str, list[HeldOut]], details: list[dict[str, Any]]) -> dict[str, Any]:
+def summarise(targets: list[dict[str, Any]]) -> dict[str, Any]:
     """Pooled and unit by unit, each beside the fit without hidden drive, with intervals over blocks and over units."""
     summary: dict[str, Any] = {}
     head = f"{'method':<42}{'pooled':>8}{'over':>8}{'95 %, blocks':>18}{'unit mean':>11}{'over':>8}{'95 %, units':>18}"
     print(f"\n{head}{'better':>8}{'s':>6}")
+    scores = {
+        name: [HeldOut(np.array(target[name]["gain"]), np.array(target[name]["spikes"])) for target in targets]
+        for name in METHODS
+    }
+    reference = scores[REFERENCE]
+    base = _pooled(reference)
     for name, own in scores.items():
-        pooled, base = (
-            HeldOut(sum(s.gain for s in part), sum(s.spikes for s in part)) for part in (own, scores[REFERENCE])
-        )
-        differences = np.array([a.bits - b.bits for a, b in zip(own, scores[REFERENCE], strict=True)])
+        pooled = _pooled(own)
+        differences = np.array([a.bits - b.bits for a, b in zip(own, reference, strict=True)])
         drawn = np.random.default_rng(0).integers(0, len(own), (5000, len(own)))
         units = np.quantile(differences[drawn].mean(1), [0.025, 0.975]).tolist()
         blocks = pooled.interval(base)
         # a unit counts as better where the interval of its own blocks lies above 0
-        sides = [a.interval(b) for a, b in zip(own, scores[REFERENCE], strict=True)]
+        sides = [a.interval(b) for a, b in zip(own, reference, strict=True)]
         better, worse = sum(low > 0 for low, _ in sides), sum(high < 0 for _, high in sides)
         entry = {
             "pooled": pooled.bits,
@@ -205,7 +214,7 @@ def summarise(scores: dict[str, list[HeldOut]], details: list[dict[str, Any]]) -
             "better": better,
             "worse": worse,
             "units": len(own),
-            "seconds": float(np.mean([d[name]["seconds"] for d in details])),
+            "seconds": float(np.mean([target[name]["seconds"] for target in targets])),
         }
         summary[name] = entry
         print(
@@ -214,3 +223,8 @@ def summarise(scores: dict[str, list[HeldOut]], details: list[dict[str, Any]]) -
             f"{f'{better}:{worse}':>8}{entry['seconds']:>6.1f}"
         )
     return summary
+
+
+def _pooled(scores: list[HeldOut]) -> HeldOut:
+    """All units' spikes and gains together, block by block."""
+    return HeldOut(np.sum([s.gain for s in scores], 0), np.sum([s.spikes for s in scores], 0))

@@ -133,8 +133,7 @@ class Refined:
         rng = np.random.default_rng(self.seed)
         evidence = self.test.evidence(x[:n], condition)
         # compiled code is compiled at its first call, which belongs to no neuron; two rows have the layout of many
-        if self.refinement.run(evidence.first(2), self._start(x[:2]), 1, rng) is None:
-            return None
+        self.refinement.run(evidence.first(2), self._start(x[:2]), 1, rng)
         begin = time.perf_counter()
         start = self._start(x[:n])
         seconds = (time.perf_counter() - begin) / n

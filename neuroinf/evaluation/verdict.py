@@ -16,6 +16,8 @@ Document = Mapping[str, Any]
 
 # A posterior as wide as this fraction of the prior has explained less than a tenth of the parameter's variance.
 _BARELY = 0.95
+# Pairs of parameters that a sentence can name.
+_PAIRS = 10
 # A fraction of test neurons worth a sentence.
 _NOTICED = 0.01
 
@@ -123,8 +125,9 @@ def not_identified(metrics: Document) -> list[str]:
         if b in metrics["parameters"][:k] and fraction >= _NOTICED
     ]
     if pairs:
+        shown = pairs if len(pairs) <= _PAIRS else [*pairs[:_PAIRS], f"{len(pairs) - _PAIRS} more pairs"]
         sentences.append(
-            f"Pairs that trade off, to know one would more than halve the other's posterior sd, in % of neurons: {listed(pairs)}."
+            f"Pairs that trade off, to know one would more than halve the other's posterior sd, in % of neurons: {listed(shown)}."
         )
     if silent:
         sentences.append(
@@ -141,22 +144,20 @@ def known_signs(metrics: Document, network: str) -> list[str]:
         if entry is None or entry["brier"] is None:
             continue
         right = f"the likelier sign is the true one for {100 * entry['right']:.0f} % of neurons"
-        # a sign that nobody knows is guessed with (1 - p)^2 or p^2, whose sd is at most 1/2: no more than one case in 1e4 is
-        # as far off as four of the mean's
-        margin = 4 * 0.5 / np.sqrt(max(1, entry["n"]))
-        if entry["brier"] < GUESSING - margin:
-            sentences.append(f"The sign of {name} is known in part: {right} (Brier score {entry['brier']:.3f}).")
-        elif entry["brier"] > GUESSING + margin:
-            sentences.append(
-                f"The network pretends to know the sign of {name}: {right}, with a Brier score of {entry['brier']:.3f}; "
-                f"always saying one half has {GUESSING}."
-            )
+        # of probabilities p of the true sign: mean of (p - 1/2)^2, which the Brier score is made of
+        told = entry["probability"] - 0.5
+        stated = max(entry["brier"] - GUESSING + told, 0.0)
+        # the sd of `told`, whatever the truth, is no more; one case in 1e4 is four of them off
+        margin = 4 * np.sqrt(stated / max(1, entry["n"]))
+        score = f"Brier score {entry['brier']:.3f}, always saying one half has {GUESSING}"
+        if told < 2 * stated - margin:  # an honest p is right as often as it says: the mean of p - 1/2 is twice `stated`
+            sentences.append(f"The network is too sure of the sign of {name}: {right} ({score}).")
+        elif told > margin:
+            sentences.append(f"The sign of {name} is known in part: {right} ({score}).")
         else:
             sentences.append(
                 f"The sign of {name} is not known, and the network says so: its probability is from 0.4 to 0.6 for "
                 f"{100 * entry['undecided']:.0f} % of neurons, its posterior has two modes for {100 * entry['bimodal']:.0f} %."
-                if entry["undecided"] > 0.5
-                else f"The sign of {name} is not known: {right} (Brier score {entry['brier']:.3f})."
             )
     return sentences
 

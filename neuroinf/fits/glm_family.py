@@ -31,7 +31,7 @@ DESCENTS = 6
 def fits(simulation: Simulation, simulator: GLM, prior: Prior, rng: np.random.Generator) -> dict[str, PerNeuronFit]:
     """The closed form and direct gradient descent for rates; maximum likelihood and least squares for counts.
 
-    `maximum_likelihood_with_hidden` is an oracle: it is given the hidden input.
+    Fits of counts have no hidden input, but for `maximum_likelihood_with_hidden`, an oracle that is given it.
 
     Args:
         simulation: Says of which law the hidden inputs are.
@@ -41,8 +41,20 @@ def fits(simulation: Simulation, simulator: GLM, prior: Prior, rng: np.random.Ge
     """
     family = _Fits(simulation, simulator, [simulator.parameters.index(name) for name in prior.names], rng)
     if simulator.output == "rate":
-        return {"per_neuron_fit": PerNeuronFit(family.regression)}
-    return {"least_squares_on_counts": PerNeuronFit(family.regression_on_counts)}
+        descent = PerNeuronFit(family.gradient_descent, DESCENTS, everywhere=False)
+        return {"per_neuron_fit": PerNeuronFit(family.regression)} | (
+            {"gradient_descent": descent} if simulator.hidden else {}
+        )
+    told = (
+        {"maximum_likelihood_with_hidden": PerNeuronFit(family.maximum_likelihood_with_hidden)}
+        if simulator.hidden
+        else {}
+    )
+    return {
+        "per_neuron_fit": PerNeuronFit(family.maximum_likelihood),
+        **told,
+        "least_squares_on_counts": PerNeuronFit(family.regression_on_counts),
+    }
 
 
 def refinements(simulation: Simulation, simulator: GLM, prior: Prior) -> dict[str, Refinement]:
@@ -171,6 +183,39 @@ class _Fits:
         inputs = np.delete(seen.design, self._bias, axis=1)
         found = regress_counts(seen.y, inputs, self.simulator.output, self.simulator.nonlinearity)
         return self._theta(found[:, :-1], found[:, -1]), (time.perf_counter() - begin) / len(seen.y)
+
+    def gradient_descent(self, evidence: Evidence) -> tuple[FloatArray, float]:
+        """The published study's, with free hidden activity and as many epochs; its variance penalty knows that of the law."""
+        from neuroinf.fits.hidden_descent import descend  # Lightning takes seconds to import
+
+        seen = observed(evidence, self.simulator, self.dt)
+        if seen is None:
+            return self._nothing(evidence), 0.0
+        variance = np.array([moments(law)[1] ** 2 for law in hidden_laws(self.simulation, seen.x)])
+        inputs, seed = np.delete(seen.design, self._bias, axis=1), int(self.rng.integers(2**31))
+        found = descend(seen.y, inputs, variance, seed, nonlinearity=self.simulator.nonlinearity)
+        return self._theta(found.weights, found.bias, found.hidden_weight), found.seconds / len(seen.y)
+
+    def maximum_likelihood(self, evidence: Evidence) -> tuple[FloatArray, float]:
+        """A GLM without the hidden input."""
+        return self._maximum_likelihood(evidence, None)
+
+    def maximum_likelihood_with_hidden(self, evidence: Evidence) -> tuple[FloatArray, float]:
+        """A GLM that is given the hidden input."""
+        if evidence.hidden is None:
+            return self._nothing(evidence), 0.0
+        return self._maximum_likelihood(evidence, evidence.hidden.reshape(len(evidence.x), -1, evidence.x.shape[-1]))
+
+    def _maximum_likelihood(self, evidence: Evidence, hidden: FloatArray | None) -> tuple[FloatArray, float]:
+        from neuroinf.fits.glm_regression import fit  # statsmodels takes a second to import
+
+        seen = observed(evidence, self.simulator, self.dt)
+        if seen is None or self.simulator.output == "rate":
+            return self._nothing(evidence), 0.0
+        found = fit(seen.y, seen.design, self.simulator.output, self.simulator.nonlinearity, hidden)
+        theta = np.zeros((len(seen.y), len(self.simulator.parameters)))
+        theta[:, : found.coefficients.shape[1]] = found.coefficients
+        return theta[:, self.columns], found.seconds_per_neuron
 
     @property
     def _bias(self) -> int:

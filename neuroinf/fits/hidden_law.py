@@ -36,8 +36,9 @@ def hidden_laws(simulation: Simulation, x: Observations) -> list[HiddenLaw]:
     if isinstance(stimulus, GaussianInputs) and stimulus.sd[0] == stimulus.sd[1] and stimulus.correlation == 0:
         return [HiddenLaw.gaussian(0.0, stimulus.sd[0])] * len(x)  # of a sum as well: its shares are on the unit sphere
     rng = np.random.default_rng(SEED)
-    apart = isinstance(simulation.stimulus, Stack)
-    return [_law(_values(simulation, stimulus.sample(rng) if apart else row, rng)) for row in x]
+    if isinstance(simulation.stimulus, Stack):
+        x = np.stack([stimulus.sample(rng) for _ in x])
+    return [_law(simulation, row, rng) for row in x]
 
 
 def independent(x: Observations) -> NDArray[np.bool_]:
@@ -54,19 +55,20 @@ def independent(x: Observations) -> NDArray[np.bool_]:
     return found
 
 
-def _law(values: FloatArray) -> HiddenLaw:
-    """That of a sample: normal if nothing speaks against it, so that its tails are complete."""
-    mean, sd = float(values.mean()), float(values.std())
-    if sd > 0 and len(np.unique(values)) > len(values) // 2:
+def _law(simulation: Simulation, like: Observations, rng: np.random.Generator) -> HiddenLaw:
+    """Of a hidden input that is one of the rows (I, T), or a sum of some: normal if nothing speaks against it."""
+    values = like[np.isfinite(like)].astype(np.float64)
+    n, mean, sd = values.size, float(values.mean()), float(values.std())
+    if sd > 0 and len(np.unique(values)) > n // 2:
         z = (values - mean) / sd
-        n = len(z)
         if abs(np.mean(z**3)) < ERRORS * np.sqrt(6 / n) and abs(np.mean(z**4) - 3) < ERRORS * np.sqrt(24 / n):
-            return HiddenLaw.gaussian(mean, sd)
-    return HiddenLaw.sample(values)
+            # a sum's shares are on the unit sphere; where the mean is 0 the law has to be even
+            return HiddenLaw.gaussian(0.0 if abs(mean) < ERRORS * sd / np.sqrt(n) else mean, sd)
+    return HiddenLaw.sample(_values(simulation, like, rng))
 
 
 def _values(simulation: Simulation, like: Observations, rng: np.random.Generator) -> FloatArray:
-    """Values (J,) of a hidden input that is one of the rows (I, T), or a sum of some."""
+    """Values (J,) of such an input."""
     simulator = cast(GLM, simulation.simulator)
     like = like[:, np.isfinite(like).all(axis=0)]
     if not simulator.summed:

@@ -132,7 +132,7 @@ def test_sign_scores_accept_ignorance_and_reject_pretence() -> None:
         return " ".join(known_signs({"symmetries": {"w_hidden": {"amortized": entry}}}, "amortized"))
 
     assert "is not known, and the network says so" in sentence(ignorant)
-    assert "pretends to know the sign of w_hidden" in sentence(pretending)
+    assert "too sure of the sign of w_hidden" in sentence(pretending)
     assert "is known in part: the likelier sign is the true one for 100 %" in sentence(knowing)
 
 

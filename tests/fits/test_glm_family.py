@@ -69,10 +69,38 @@ def test_without_what_it_needs_a_fit_has_no_answer() -> None:
     x = evidence.x.copy()
     x[:, 1:] = np.nan
     blind = Evidence(x, evidence.observation, evidence.spikes)
-    for fit in per_neuron_fits(simulation, simulation.prior, 1.0, np.random.default_rng(0)).values():
-        assert np.isnan(fit.run(blind)[0]).all()
+    spikes = neurons(3, 200, output="bernoulli")
+    for fitted, seen in ((simulation, blind), (spikes[0], Evidence(x, spikes[1].observation, [None] * 3))):
+        fits = per_neuron_fits(fitted, fitted.prior, 1.0, np.random.default_rng(0))
+        assert fits and all(np.isnan(fit.run(seen)[0]).all() for fit in fits.values())
     for refinement in refinements(simulation, simulation.prior, 1.0).values():
         assert refinement.run(blind, Start(theta[:, None]), 10, np.random.default_rng(0)) is None
+
+
+def test_maximum_likelihood_of_counts_without_and_with_the_hidden_input() -> None:
+    """Told the hidden input, the fit has its weight; not told, it has none, and its weights are nearer to 0."""
+    simulation, evidence, theta = neurons(30, 4000, output="poisson", size=1.0)
+    fits = per_neuron_fits(simulation, simulation.prior, 1.0, np.random.default_rng(0))
+    told, _ = fits["maximum_likelihood_with_hidden"].run(evidence)
+    blind, _ = fits["per_neuron_fit"].run(evidence)
+    assert (blind[:, 4] == 0).all()
+    # the information of a logistic rate of at most 1 is at least 0.1 a bin: a standard error of 0.05, five of them
+    np.testing.assert_allclose(told, theta, atol=0.25)
+    hidden = abs(theta[:, 4]) > 0.5
+    sizes = [np.linalg.norm(part[hidden, :3], axis=1) for part in (blind, theta)]
+    assert np.median(sizes[0] / sizes[1]) < 1
+    least, _ = fits["least_squares_on_counts"].run(evidence)
+    assert np.corrcoef(least[:, 0], theta[:, 0])[0, 1] > 0.8
+
+
+def test_gradient_descent_is_slow_and_for_few() -> None:
+    simulation, evidence, _ = neurons(2, 60)
+    fits = per_neuron_fits(simulation, simulation.prior, 1.0, np.random.default_rng(0))
+    assert list(fits) == ["per_neuron_fit", "gradient_descent"]
+    assert fits["gradient_descent"].most is not None and not fits["gradient_descent"].everywhere
+    theta, seconds = fits["gradient_descent"].run(evidence)
+    # v_h starts at 1 and keeps its sign
+    assert theta.shape == (2, 5) and (theta[:, 4] > 0).all() and seconds > 0
 
 
 @pytest.mark.parametrize(("neuron", "bins"), [({"output": "rate"}, 150), ({"output": "bernoulli", "size": 1.0}, 300)])

@@ -110,6 +110,7 @@ def test_spike_counts(folder: Path, tiny: Callable[..., Config], write_config: A
     document = json.loads((output / "metrics.json").read_text())
     check_metrics(document)
     assert document["parameters"] == SCORED
+    assert {"per_neuron_fit", "maximum_likelihood_with_hidden", "least_squares_on_counts"} <= document["methods"].keys()
     assert document["methods"]["least_squares_on_counts"]["n"] == 4
     predictive = document["predictive"]
     for method in ("true_parameters", "constant_rate", "amortized"):
