@@ -6,9 +6,8 @@ r"""The likelihood of a GLM neuron's response with its hidden inputs integrated 
 with :math:`h` independent from bin to bin. A law is given by its atoms and weights, or by a sample; those of a Gaussian
 one are Gauss's and Hermite's. With an exponential nonlinearity and one such input they are put for each bin where the
 integrand is: about the likeliest :math:`h`, as far apart as it is wide. The log-likelihood of 20 atoms is then exact to
-1e-7 up to :math:`|w_h| \sigma_h = 1`, at any count; that of a logistic neuron to 1e-10.
-Everything is float64 and differentiable, batched over
-neurons, parameters and bins.
+1e-7 up to :math:`|w_h| \sigma_h = 1`, at any count; that of a logistic neuron to 1e-10. Everything is float64 and
+differentiable, batched over neurons, parameters and bins.
 
 Source:
     The atoms of each bin: Liu & Pierce 1994, A note on Gauss-Hermite quadrature, Biometrika 81:624.

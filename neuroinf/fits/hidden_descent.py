@@ -105,12 +105,11 @@ def descend(
         None if truth is None else Truth(_single(truth[0]), _single(truth[1])),
     )
     _run(module, epochs // record_every, list(callbacks))
-    keys = module.history[0]
-    return Descent(
-        *(p.detach().double().numpy() for p in (module.weights, module.bias, module.hidden_weight, module.hidden)),
-        {key: torch.stack([entry[key] for entry in module.history]).double().numpy() for key in keys},
-        time.perf_counter() - begin,
+    weights, bias, hidden_weight, hidden = (
+        p.detach().double().numpy() for p in (module.weights, module.bias, module.hidden_weight, module.hidden)
     )
+    history = {key: torch.stack([entry[key] for entry in module.history]).double().numpy() for key in module.history[0]}
+    return Descent(weights, bias, hidden_weight, hidden, history, time.perf_counter() - begin)
 
 
 def _run(module: GradientDescent, steps: int, callbacks: list[Callback]) -> None:

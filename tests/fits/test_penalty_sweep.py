@@ -21,7 +21,9 @@ def test_a_run_is_resumed_and_each_setting_changes_it(tmp_path: Path, monkeypatc
     first = sweep(wanted[:3], THETA, 1, path)
     asked: list[Setting] = []
 
-    def counted(setting: Setting, theta: np.ndarray, seed: int, run=penalty_sweep.run) -> Row:
+    run = penalty_sweep.run
+
+    def counted(setting: Setting, theta: np.ndarray, seed: int) -> Row:
         asked.append(setting)
         return run(setting, theta, seed)
 
