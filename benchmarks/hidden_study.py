@@ -18,8 +18,9 @@ from neuroinf.fits.penalty_sweep import Neurons, Setting, neurons, sweep
 from neuroinf.models.gradient_descent import GradientDescent
 
 FloatArray = NDArray[np.float64]
-SEED = 42
-# the one neuron of all its notebooks, a draw of torch.nn.Linear(10, 1) with seed 42: 9 weights, bias, hidden weight
+# the one neuron of all its notebooks: 9 weights, bias, hidden weight. It is the draw of torch.nn.Linear(10, 1) with seed 42,
+# so that a start with the seed 42 would be the answer
+SEED = 43
 NEURON = [0.2418, 0.2625, -0.0741, 0.2905, -0.0693, 0.0638, -0.1540, 0.1857, 0.2788, 0.2749, -0.2320]
 RANGE = (0.75, 0.93)
 SHOWN = (0, 1_000, 3_000, 5_000, 10_000, 14_000, 20_000)
@@ -81,10 +82,12 @@ class WrongValidation(Callback):
         self.x, self.y = torch.from_numpy(x.astype(np.float32)), torch.from_numpy(y.astype(np.float32))
         self.shared: list[FloatArray] = []
         self.told: list[FloatArray] = []
+        self.hidden_weight: list[FloatArray] = []
 
     def _add(self, module: L.LightningModule) -> None:
         assert isinstance(module, GradientDescent)
         with torch.no_grad():
+            self.hidden_weight.append(module.hidden_weight.numpy().copy())
             for values, hidden in ((self.shared, module.hidden[:, : self.y.shape[1]]), (self.told, self.x[:, -1])):
                 values.append((module.predicted(self.x[:, :-1], hidden) - self.y).square().mean(1).numpy())
 
@@ -165,24 +168,29 @@ def published_table(runs: Sequence[Run], path: Path) -> dict[str, Mapping[str, f
     """The notebooks, printed as Markdown: one row a run, of the study's neuron as it is and with its hidden weight's sign
     changed."""
     theta = both_signs(100)[0]
-    print(
-        "\n| run | published loss | r | our loss | \\|r\\| | its sign | largest \\|r\\| | R2 | weight error | validation, lowest | end |"
+    head = (
+        "run",
+        "published loss",
+        "r",
+        "our loss",
+        "r for w_h < 0, > 0",
+        "largest",
+        "R2",
+        "weight error",
+        "validation: lowest, end",
     )
-    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    print("\n| " + " | ".join(head) + " |\n|" + "---|" * len(head))
     results = {}
     for run in runs:
         # one at a time, so that each neuron's own sign is seen
         rows = [
             sweep([run.setting], theta[i : i + 1], SEED, path.with_stem(f"{path.stem}_{'-+'[i]}"))[0][1] for i in (0, 1)
         ]
-        true, flipped = rows
-        signs = " ".join(f"{'+' if row.positive else '-'} for w_h {'<>'[i]} 0," for i, row in enumerate(rows)).rstrip(
-            ","
-        )
+        true = rows[0]
+        r = ", ".join(f"{row.r * (1 if row.positive else -1):+.2f}" for row in rows)
         print(
-            f"| {run.notebook} | {run.loss:.2g} | {'' if run.r is None else run.r} | {true.train_loss:.2g} | "
-            f"{true.r:.2f}, {flipped.r:.2f} | {signs} | {true.largest_r:.2f} | {true.r2:.2f} | {true.weight_error:.2f} | "
-            f"{true.lowest_val_loss:.1e} | {true.val_loss:.1e} |",
+            f"| {run.notebook} | {run.loss:.2g} | {'' if run.r is None else run.r} | {true.train_loss:.2g} | {r} | "
+            f"{true.largest_r:.2f} | {true.r2:.2f} | {true.weight_error:.2f} | {true.lowest_val_loss:.1e}, {true.val_loss:.1e} |",
             flush=True,
         )
         results[run.notebook] = {"published_loss": run.loss, **vars(true)}

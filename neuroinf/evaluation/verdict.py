@@ -150,7 +150,9 @@ def known_signs(metrics: Document, network: str) -> list[str]:
         # the sd of `told`, whatever the truth, is no more; one case in 1e4 is four of them off
         margin = 4 * np.sqrt(stated / max(1, entry["n"]))
         score = f"Brier score {entry['brier']:.3f}, always saying one half has {GUESSING}"
-        if told < 2 * stated - margin:  # an honest p is right as often as it says: the mean of p - 1/2 is twice `stated`
+        if (
+            told < 2 * stated - margin
+        ):  # an honest p is right as often as it says: the mean of p - 1/2 is twice `stated`
             sentences.append(f"The network is too sure of the sign of {name}: {right} ({score}).")
         elif told > margin:
             sentences.append(f"The sign of {name} is known in part: {right} ({score}).")
