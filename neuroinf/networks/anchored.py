@@ -17,8 +17,9 @@ from neuroinf.priors import Prior
 
 
 def anchor_width(parameters: int, signed: bool) -> int:
-    """Number of features that the anchor takes: mean and factor, for either sign if there are two."""
-    return (2 if signed else 1) * (parameters + parameters * (parameters + 1) // 2)
+    """Number of features that the anchor takes: mean and factor, for either sign if there are two, and then two of the sign."""
+    each = parameters + parameters * (parameters + 1) // 2
+    return 2 * each + 2 if signed else each
 
 
 class AnchoredFlow(nn.Module):
@@ -35,7 +36,13 @@ class AnchoredFlow(nn.Module):
     .. math:: q(z) = P(s \mid h)\; q(\zeta \mid h, s) \; |d\zeta_P / dz_P|, \qquad s = \operatorname{sign} z_P,
         \quad \zeta_P = \Phi^{-1}(2 \Phi(|z_P|) - 1)
 
-    so that a parameter known but for its sign has two modes, each as narrow as it is. There is an anchor for either.
+    so that a parameter known but for its sign has two modes, each as narrow as it is. There is an anchor for either, and
+    after the factors follow two features of the sign, the log odds o that the anchors themselves give it and how far
+    anything else can tell it, g of [0, 1]:
+
+    .. math:: \log \frac{P(+ \mid h)}{P(- \mid h)} = e^c\, o + g\, n(h)
+
+    The network n learns noise as any network does. A sign that is not in the data, g = 0, it cannot invent.
 
     Args:
         inputs: Number of features F: the anchor's, see :func:`anchor_width`, and then h.
@@ -72,17 +79,21 @@ class AnchoredFlow(nn.Module):
             )
         self.flow = Flow(self.others + signed, outputs, hidden, context, transforms, bins, spline_hidden)
         self.sign = perceptron(self.others, (64,), 1) if signed else None
+        self.odds = nn.Parameter(torch.zeros(())) if signed else None
         self.register_buffer("base", normal_points(MEAN_DRAWS, outputs), persistent=False)
 
-    def _anchor(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Means (A, B, P), factors (A, B, P, P) for A signs, + first, and the other features (B, F')."""
+    def _anchor(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
+        """Means (A, B, P), factors (A, B, P, P) for A signs, + first, logit (B,) of +, and the other features (B, F')."""
         p, signs = self.outputs, 2 if self.signed else 1
         row, column = torch.tril_indices(p, p, device=features.device)
-        sizes = [signs * p, signs * len(row), self.others]
-        mean, lower, others = features.split(sizes, -1)
+        sizes = [signs * p, signs * len(row), 2 * self.signed, self.others]
+        mean, lower, sign, others = features.split(sizes, -1)
         factor = torch.zeros(signs, len(features), p, p, dtype=features.dtype, device=features.device)
         factor[..., row, column] = lower.reshape(len(features), signs, -1).transpose(0, 1)
-        return mean.reshape(len(features), signs, p).transpose(0, 1), factor, others
+        logit = None
+        if self.sign is not None and self.odds is not None:
+            logit = self.odds.exp() * sign[:, 0] + sign[:, 1] * self.sign(others)[:, 0]
+        return mean.reshape(len(features), signs, p).transpose(0, 1), factor, logit, others
 
     def _distances(self, others: Tensor, sign: float | Tensor) -> FlowPosterior:
         """q(r | h, s); `sign` is 1, -1 or (B,)."""
@@ -93,21 +104,20 @@ class AnchoredFlow(nn.Module):
 
     def embedding(self, features: Tensor) -> Tensor:
         """See Density."""
-        others = self._anchor(features)[2]
+        others = self._anchor(features)[-1]
         return self.flow.embedding(nn.functional.pad(others, (0, int(self.signed))))
 
     def posterior(self, features: Tensor) -> AnchoredPosterior:
         """See Density."""
-        mean, factor, others = self._anchor(features)
-        if self.sign is None:
+        mean, factor, logit, others = self._anchor(features)
+        if logit is None:
             return AnchoredPosterior(mean, factor, [self._distances(others, 1.0)], None)
-        logit = self.sign(others)[:, 0]
         return AnchoredPosterior(mean, factor, [self._distances(others, s) for s in (1.0, -1.0)], logit)
 
     def loss(self, features: Tensor, z: Tensor) -> Tensor:
         """Negative log density of z; only the flow of the true sign is computed."""
-        mean, factor, others = self._anchor(features)
-        if self.sign is None:
+        mean, factor, logit, others = self._anchor(features)
+        if logit is None:
             return -_log_density(mean[0], factor[0], self._distances(others, 1.0), z)
         positive = z[:, -1] >= 0
         zeta, slope = _halved(z)
@@ -115,7 +125,7 @@ class AnchoredFlow(nn.Module):
         width = torch.where(positive[:, None, None], factor[0], factor[1])
         signs = torch.where(positive, 1.0, -1.0)
         log_density = _log_density(chosen, width, self._distances(others, signs), zeta)
-        return -log_density - slope - nn.functional.logsigmoid(signs * self.sign(others)[:, 0])
+        return -log_density - slope - nn.functional.logsigmoid(signs * logit)
 
     def floor(self, z: Tensor) -> Tensor:
         """Negative log density under the prior."""

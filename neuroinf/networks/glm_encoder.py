@@ -18,6 +18,10 @@ from neuroinf.simulators.protocol import Simulator
 
 LAGS = (1, 2, 5, 10, 20, 50)  # bins, at which the residual's autocorrelation is a feature
 LARGEST_EVIDENCE = 20.0
+SKEWED, SHARP = (
+    4.0,
+    6.0,
+)  # standard errors of the inputs' skewness from which a hidden one is taken for skewed, and how sharply
 
 
 @runtime_checkable
@@ -43,6 +47,9 @@ class GLMEncoder(nn.Module):
     input is another, and for counts, that is only where the density starts from. Further features are the moments
     of residual and inputs that tell laws, signs and sizes apart, the evidence of the prior's range for either sign, the
     residual's autocorrelation and the number of bins.
+
+    The sign is told by that evidence, and where the inputs are skewed by the response too. Where they are not, the
+    hidden input and its mirror image give the same response.
 
     Args:
         channels: C.
@@ -135,10 +142,11 @@ class GLMEncoder(nn.Module):
             factors.append(factor[:, row, column])
             log_sds.append(width.log())
             evidence.append(inside.sum(-1, keepdim=True).clamp(min=-LARGEST_EVIDENCE))
-        known = torch.cat(
-            [*means, *log_sds, *evidence, self._tests(found, inputs, seen), _autocorrelation(found, seen)], 1
-        )
+        known = torch.cat([*means, *log_sds, *evidence, self._tests(found, inputs), _autocorrelation(found, seen)], 1)
         anchors = torch.cat([*means, *factors], 1)
+        if self.signed:
+            odds = evidence[0] - evidence[1]
+            anchors = torch.cat([anchors, odds, skewed(inputs.skewness, inputs.skewness_error)[:, None]], 1)
         return torch.cat([anchors.float(), self.standardise(known.float())], 1)
 
     def _hidden_size(self, found: Regression, inputs: Moments) -> tuple[Tensor, Tensor]:
@@ -179,7 +187,7 @@ class GLMEncoder(nn.Module):
             c[:, last, self.place] = joint
         return m, c
 
-    def _tests(self, found: Regression, inputs: Moments, seen: Tensor) -> Tensor:
+    def _tests(self, found: Regression, inputs: Moments) -> Tensor:
         """Ten numbers on law, size and sign (B, 10)."""
         bins = found.bins
         skew_test = found.skewness * (bins / 6).sqrt()
@@ -200,6 +208,11 @@ class GLMEncoder(nn.Module):
         )
 
 
+def skewed(skewness: Tensor, error: Tensor) -> Tensor:
+    """How surely a law is skewed, of [0, 1]: 0 for a skewness of up to three standard errors, 1 from five on."""
+    return torch.sigmoid(SHARP * (skewness.abs() / error - SKEWED))
+
+
 class Moments:
     """Of the observed inputs (B, I, T): what a hidden input of the same law would have.
 
@@ -208,6 +221,7 @@ class Moments:
         variance: Mean variance (B,).
         shared: Mean covariance of two inputs (B,); 0 for a single one.
         skewness: Mean skewness (B,).
+        skewness_error: Its standard error if the inputs are normal (B,), with their correlations in time and among them.
         pull: What regressing without the hidden input adds to each weight, per unit of its weight (B,).
         count: I.
     """
@@ -222,6 +236,12 @@ class Moments:
         pairs = count * (count - 1)
         self.shared = (covariance.sum((-2, -1)) - variance.sum(-1)) / pairs if pairs else torch.zeros_like(self.mean)
         self.skewness = ((apart**3).sum(-1) / bins[:, None] / variance**1.5).mean(-1)
+        # cubes of normal variables with correlation r have, their linear part aside, correlation r^3
+        next_to = (apart[..., 1:] * apart[..., :-1]).sum((-2, -1)) / apart.square().sum((-2, -1)).clamp(min=1e-12)
+        along = next_to.clamp(0.0, 0.999) ** 3
+        among = (self.shared / self.variance).clamp(0.0, 1.0) ** 3
+        independent = bins * (1 - along) / (1 + along) * count / (1 + (count - 1) * among)
+        self.skewness_error = (6 / independent.clamp(min=1.0)).sqrt()
         # inputs of one law: their own covariances, which scatter, would add their errors to the weights'
         self.pull = self.shared / (self.variance + (count - 1) * self.shared).clamp(min=1e-3 * self.variance)
 

@@ -12,7 +12,7 @@ from neuroinf.networks.anchoring import anchor, half, half_log_slope, whole
 
 
 def features(batch: int, parameters: int, signed: bool, others: int = 5, seed: int = 0) -> Tensor:
-    """Anchors with random means and factors, and other features."""
+    """Anchors with random means and factors, the sign's features (its odds even, told by others), and other features."""
     generator = torch.Generator().manual_seed(seed)
     signs = 2 if signed else 1
     mean = 0.5 * torch.randn(batch, signs * parameters, generator=generator)
@@ -20,7 +20,8 @@ def features(batch: int, parameters: int, signed: bool, others: int = 5, seed: i
     diagonal = 0.2 + 0.3 * torch.rand(batch, signs, parameters, generator=generator)
     row, column = torch.tril_indices(parameters, parameters)
     factor = (lower + torch.diag_embed(diagonal))[..., row, column].reshape(batch, -1)
-    return torch.cat([mean, factor, torch.randn(batch, others, generator=generator)], 1)
+    sign = torch.tensor([[0.0, 1.0]] if signed else [[]]).expand(batch, -1)
+    return torch.cat([mean, factor, sign, torch.randn(batch, others, generator=generator)], 1)
 
 
 def bent(parameters: int, signed: bool, seed: int = 1) -> AnchoredFlow:
@@ -87,8 +88,21 @@ def test_sign_is_drawn_with_its_probability() -> None:
     assert (abs(positive - p) < 4.7 * (p * (1 - p) / 2000).sqrt()).all()
 
 
+def test_network_cannot_invent_a_sign_that_nothing_tells() -> None:
+    flow, given = bent(2, True), features(30, 2, True)
+    place = anchor_width(2, True) - 2
+    given[:, place] = torch.linspace(-3, 3, 30)
+    with torch.no_grad():
+        told = flow.posterior(given).logit
+        given[:, place + 1] = 0.0
+        untold = flow.posterior(given).logit
+        assert torch.allclose(untold, flow.odds.exp() * given[:, place])
+        assert (abs(told - untold) > 1e-3).all()
+
+
 def test_every_weight_has_a_gradient() -> None:
     flow, given = bent(3, True), features(16, 3, True)
+    given[:, anchor_width(3, True) - 2] = 1.0
     flow.loss(given, torch.randn(16, 3, generator=torch.Generator().manual_seed(5))).mean().backward()
     without = [name for name, weight in flow.named_parameters() if weight.grad is None or not weight.grad.any()]
     assert without == []

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from neuroinf.errors import InputError
+from neuroinf.networks.anchored import anchor_width
 from neuroinf.networks.anchoring import half
-from neuroinf.networks.glm_encoder import GLMEncoder
+from neuroinf.networks.glm_encoder import GLMEncoder, Moments
 from neuroinf.networks.regression import drive_columns, moments, regress
 from neuroinf.priors import Parameter, Prior
 from neuroinf.simulators import GLM
@@ -124,6 +125,42 @@ def test_sign_flip_of_the_hidden_input_exchanges_the_anchors() -> None:
         rate = simulator.simulate(parameters, inputs, 1.0, 0)["rate"]
         pairs.append(made(torch.from_numpy(np.concatenate([rate[:, None], inputs[:, :9]], 1)).float()))
     assert torch.equal(*pairs)
+
+
+LAWS = {
+    "normal": (lambda rng, shape: rng.standard_normal(shape), False),
+    "even": (lambda rng, shape: rng.binomial(1, 0.5, shape), False),
+    "poisson": (lambda rng, shape: rng.poisson(1.0, shape), True),
+    "rare": (lambda rng, shape: rng.binomial(1, 0.1, shape), True),
+}
+
+
+@pytest.mark.parametrize("bins", [100, 1000])
+@pytest.mark.parametrize("law", LAWS)
+def test_only_skewed_inputs_let_anything_but_the_prior_tell_the_sign(law: str, bins: int) -> None:
+    draw, shows = LAWS[law]
+    rng = np.random.default_rng(3)
+    x = torch.from_numpy(draw(rng, (200, 10, bins))).float()
+    x[:, 0] = torch.sigmoid(0.2 * x[:, 0])
+    told = encoder(GLM(hidden=1))(x)[:, anchor_width(len(NAMES), True) - 1]
+    # of 200 symmetric laws' skewness one in 16,000 is beyond 4 standard errors, where the feature is a half: two or more have
+    # a chance of 1e-4
+    assert (told > 0.9).all() if shows else (told > 0.5).sum() <= 1
+
+
+def test_sign_shows_less_surely_in_inputs_that_are_correlated_in_time() -> None:
+    rng, errors = np.random.default_rng(4), []
+    white = rng.standard_normal((400, 10, 1000))
+    slow = white.copy()
+    for t in range(1, 1000):
+        slow[..., t] = 0.9 * slow[..., t - 1] + 0.436 * white[..., t]
+    for x in (white, slow):
+        inputs = Moments(torch.from_numpy(x[:, 1:]), torch.ones(400, 1000, dtype=torch.bool))
+        z = (inputs.skewness / inputs.skewness_error).numpy()
+        errors.append(float(inputs.skewness_error.mean()))
+        # sd of 400 z values of sd 1 has an error of 0.035; a tenth more for what skewness is at finite length
+        assert abs(z.std() - 1) < 0.25
+    assert errors[1] > 2 * errors[0]
 
 
 @pytest.mark.parametrize(
