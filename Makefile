@@ -36,6 +36,7 @@ lint: install
 
 docs-figures: install
 	$(BIN)/python docs/make_figures.py
+	$(BIN)/python docs/prc_figures.py
 
 clean:
 	rm -rf runs reports build .pytest_cache .ruff_cache

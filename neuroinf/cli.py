@@ -39,9 +39,14 @@ def train_command() -> NoReturn:
     """`python train.py`."""
 
     def command(arguments: Sequence[str]) -> None:
+        from neuroinf.network_study import is_network_study, train_networks
+        from neuroinf.selection import is_selection, train_selection
         from neuroinf.training import train
 
-        checkpoint = train(arguments)
+        chosen = (
+            train_networks if is_network_study(arguments) else train_selection if is_selection(arguments) else train
+        )
+        checkpoint = chosen(arguments)
         if os.environ.get("LOCAL_RANK", "0") == "0":  # one process of several speaks
             print(f"checkpoint: {checkpoint}")
 

@@ -71,7 +71,7 @@ def _train_all(cli: TrainingCLI) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.yaml").write_text(cli.written)
     cli.trainer.loggers = cli.loggers(folder)
-    _fit(cli.trainer, cli.model, last, folder, datamodule=cli.datamodule)
+    fit(cli.trainer, cli.model, last, folder, datamodule=cli.datamodule)
     if cli.trainer.is_global_zero:
         best = cli.trainer.checkpoint_callback
         if not isinstance(best, ModelCheckpoint) or not best.best_model_path:
@@ -120,7 +120,7 @@ def _train_readout(cli: TrainingCLI, joint: Path) -> Path:
     )
     training.train()
     loaders = [data.feature_loader(folder, stage.batch_size, train) for train in (True, False)]
-    _fit(trainer, training, folder / "last.ckpt", cli.folder, train_dataloaders=loaders[0], val_dataloaders=loaders[1])
+    fit(trainer, training, folder / "last.ckpt", cli.folder, train_dataloaders=loaders[0], val_dataloaders=loaders[1])
     before = min(line["val/loss"] for line in model.history[:epochs])
     if kept.best_model_score is not None and float(kept.best_model_score) < before:
         found = torch.load(kept.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
@@ -143,7 +143,7 @@ def _discard_features(folder: Path) -> None:
         encoded.unlink()
 
 
-def _fit(trainer: Trainer, model: LightningModule, last: Path, folder: Path, **data: Any) -> None:
+def fit(trainer: Trainer, model: LightningModule, last: Path, folder: Path, **data: Any) -> None:
     """Trainer.fit, from the last finished epoch if there is one."""
     if last.is_file():
         print(f"continuing after the last finished epoch of {last.parent}", file=sys.stderr)

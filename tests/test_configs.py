@@ -9,9 +9,13 @@ import pytest
 import yaml
 
 from neuroinf.experiment import LOGGED, experiment
+from neuroinf.network_study import is_network_study
+from neuroinf.selection import is_selection, selection
 
 ROOT = Path(__file__).resolve().parents[1]
-CONFIGS = sorted([*ROOT.glob("configs/*.yaml"), *ROOT.glob("configs/studies/*.yaml")])
+STUDIES = [path for path in ROOT.glob("configs/studies/*.yaml") if not is_network_study([f"--config={path}"])]
+SELECTIONS = sorted(path for path in ROOT.glob("configs/*.yaml") if is_selection(["--config", str(path)]))
+CONFIGS = sorted({*ROOT.glob("configs/*.yaml"), *STUDIES} - set(SELECTIONS))
 EXAMPLES = sorted(ROOT.glob("docs/examples/*.yaml"))
 SWEEPS = sorted(ROOT.glob("configs/sweeps/*.yaml"))
 
@@ -22,12 +26,13 @@ def name(path: Path) -> str:
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder to stand in, in which nothing may be written."""
+    """A folder to stand in, in which nothing may be written: a link to the configurations, which name one another."""
     monkeypatch.setenv("WANDB_MODE", "disabled")
     monkeypatch.setattr(sys, "argv", ["train.py"])  # Lightning warns if a process has arguments of its own
     monkeypatch.syspath_prepend(str(ROOT / "docs" / "examples"))
     folder = tmp_path / "elsewhere"
     folder.mkdir()
+    (folder / "configs").symlink_to(ROOT / "configs")
     monkeypatch.chdir(folder)
     return folder
 
@@ -39,12 +44,20 @@ def test_configuration_makes_data_model_and_trainer(path: Path, elsewhere: Path)
     assert cli.trainer.max_epochs and cli.config.name != "run"
     tests, training = cli.datamodule.test_simulation(), cli.datamodule.simulation
     assert tests.seed != training.seed
-    assert not list(elsewhere.iterdir())
+    assert [path.name for path in elsewhere.iterdir()] == ["configs"]
+
+
+@pytest.mark.parametrize("path", SELECTIONS, ids=name)
+def test_configuration_of_a_selection(path: Path, elsewhere: Path) -> None:
+    cli = selection(["--config", str(path)])
+    assert cli.model.simulator is cli.datamodule.simulation.simulator
+    assert cli.trainer.max_epochs and cli.config.name != "run"
+    assert [entry.name for entry in elsewhere.iterdir()] == ["configs"]
 
 
 def test_names_and_files_of_configurations_differ() -> None:
     """Else one would refuse the other's dataset, or continue its run."""
-    loaded = [yaml.safe_load(path.read_text()) for path in [*CONFIGS, *EXAMPLES]]
+    loaded = [yaml.safe_load(path.read_text()) for path in [*CONFIGS, *SELECTIONS, *EXAMPLES]]
     for values in ([config["name"] for config in loaded], [config["data"]["path"] for config in loaded]):
         assert len(set(values)) == len(values)
 

@@ -29,7 +29,7 @@ def evaluate_from_command_line(arguments: Sequence[str]) -> None:
         raise InputError(f"evaluate.py: --fits must not be negative, found {options.fits}")
     if not all(0 <= level < math.inf for level in options.noise or ()):
         raise InputError(f"evaluate.py: --noise must be standard deviations, 0 or larger, found {options.noise}")
-    from neuroinf.evaluation.evaluate import NOISE, evaluate
+    from neuroinf.evaluation.evaluate import evaluate
 
     output = options.output or Path("reports") / options.checkpoint.stem
     evaluate(
@@ -38,7 +38,7 @@ def evaluate_from_command_line(arguments: Sequence[str]) -> None:
         output,
         neurons=options.neurons,
         fits=options.fits,
-        noise=options.noise or NOISE,
+        noise=options.noise,
         trust=options.trust,
     )
     print((output / "table.txt").read_text(), end="")

@@ -1,32 +1,67 @@
-"""`neuroinf info FILE`: what a dataset, checkpoint or recording holds."""
+"""`neuroinf info FILE`: what a dataset, checkpoint, recording or cascade holds."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from neuroinf.commands.arguments import Arguments
 from neuroinf.errors import InputError
 
+if TYPE_CHECKING:
+    from neuroinf.inference import Estimator
+
 
 def info(arguments: Sequence[str]) -> None:
     """Print what a file holds; of a checkpoint, without running anything that it names."""
-    parser = Arguments("neuroinf info", "What a dataset, checkpoint or recording holds.")
+    parser = Arguments("neuroinf info", "What a dataset, checkpoint, recording or cascade (YAML) holds.")
     parser.add_argument("file", type=Path)
+    parser.add_argument("--output", type=Path, help="also draw the cascade as a figure here (.png, .pdf, .svg)")
     parser.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help="a package of your own classes")
     options = parser.parse_args(list(arguments))
     path: Path = options.file
     if not path.is_file():
         raise InputError(f"neuroinf info: no file at {path}")
-    if path.suffix == ".ckpt":
-        print(_checkpoint(path, options.trust))
+    graph: dict[str, Any] | str | None = None
+    if path.suffix in (".yaml", ".yml"):
+        graph = str(path)
+    elif path.suffix == ".ckpt":
+        from neuroinf.inference import load
+
+        estimator = load(path, options.trust)
+        print(_checkpoint(path, estimator))
+        graph = _graph(estimator.provenance.get("simulation", {}))
     elif path.suffix in (".h5", ".hdf5") and _is_dataset(path):
         from neuroinf.datasets.schema import Dataset
 
         print(Dataset(path).describe())
+        graph = _graph(Dataset(path).specification)
     else:
         print(_recordings(path))
+    if graph is not None:
+        _cascade(graph, options.output)
+    elif options.output is not None:
+        raise InputError(f"neuroinf info --output draws cascades, and {path} holds none; leave --output out")
+
+
+def _graph(simulation: dict[str, Any]) -> dict[str, Any] | None:
+    """The cascade's description, if one made the simulations."""
+    made = simulation.get("init_args", {}).get("simulator", {})
+    return made["init_args"]["graph"] if made.get("class_path", "").endswith(".Cascade") else None
+
+
+def _cascade(graph: dict[str, Any] | str, output: Path | None) -> None:
+    from neuroinf.destinations import check_file
+    from neuroinf.simulators import Cascade
+    from neuroinf.simulators.cascade_diagram import diagram, draw
+
+    description = Cascade(graph).description
+    print(diagram(description))
+    if output is not None:
+        check_file(output, "the figure")
+        draw(description, output)
+        print(f"figure: {output}")
 
 
 def _is_dataset(path: Path) -> bool:
@@ -39,10 +74,7 @@ def _is_dataset(path: Path) -> bool:
         raise InputError(f"{path} cannot be opened as HDF5: it is damaged or no such file; make it again") from error
 
 
-def _checkpoint(path: Path, trust: Sequence[str]) -> str:
-    from neuroinf.inference import load
-
-    estimator = load(path, trust)
+def _checkpoint(path: Path, estimator: Estimator) -> str:
     weights = sum(p.numel() for part in (estimator.encoder, estimator.density) for p in part.parameters())
     lines = [
         f"{path}: amortized inference of {len(estimator.prior.names)} parameters, {weights:,} weights",
@@ -53,7 +85,7 @@ def _checkpoint(path: Path, trust: Sequence[str]) -> str:
     made = estimator.provenance.get("simulation", {}).get("init_args", {})
     if made:
         simulator, stimulus = made["simulator"], made["stimulus"]
-        arguments = ", ".join(f"{key} {value}" for key, value in simulator["init_args"].items())
+        arguments = ", ".join(f"{key} {value}" for key, value in simulator["init_args"].items() if key != "graph")
         lines.append(f"  simulator {simulator['class_path']}: {arguments}")
         lines.append(
             f"  data      {made['n']:,} simulations, {stimulus['class_path']}, noise {dict(estimator.observation.noise)}"

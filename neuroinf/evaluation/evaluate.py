@@ -31,8 +31,10 @@ from neuroinf.fits.glif_family import trace
 from neuroinf.inference import load
 
 FloatArray = NDArray[np.float64]
-# noise levels of the comparison, in the noisy channel's unit; the first is the one that metrics.json reports
+# noise levels of the comparison, mV; the first is the one that metrics.json reports
 NOISE = (0.5, 0.0, 0.1, 2.0)
+# and of channels in other units, relative to the noise in training
+RELATIVE_NOISE = (1.0, 0.0, 4.0)
 EFFECT_ROWS = 32
 # longest over shortest duration in training, from which on they are conditions of their own
 WIDE = 10
@@ -48,7 +50,7 @@ def evaluate(
     *,
     neurons: int | None = None,
     fits: int = 200,
-    noise: Sequence[float] = NOISE,
+    noise: Sequence[float] | None = None,
     trust: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Compare a checkpoint with the prior, the nearest training neuron and the fits made for each neuron alone.
@@ -63,7 +65,9 @@ def evaluate(
         output: Folder, by default reports/<checkpoint's name>.
         neurons: Test at most so many neurons.
         fits: Refine, and fit one by one, at most so many of them.
-        noise: Levels of observation noise, the first being the one reported in metrics.json.
+        noise: Levels of observation noise in the first noisy channel's unit, the first being the one reported in
+            metrics.json. By default 0.5, 0, 0.1 and 2 mV; where the unit is another, 1, 0 and 4 times the noise in training,
+            of all channels.
         trust: Packages of one's own whose classes the checkpoint may name.
 
     Returns:
@@ -126,7 +130,7 @@ def evaluate(
         amortized["seconds_per_neuron"],
     )
     document["sweeps"] = by_number_of_sweeps(
-        estimator, folder, min(len(test.rows), MOST_WITH_SWEEPS), clean, tuple(trust)
+        estimator, folder, min(len(test.rows), MOST_WITH_SWEEPS), clean, tuple(trust), fits
     )
     losses = study_losses(simulator, truth, comparison.given(first), effects)
     drawn = _figures(comparison, document["identifiability"], found.figures, estimator.history)
@@ -165,7 +169,7 @@ def _bound(test: HeldOut, twin: ByTwin, condition: Condition, most: int) -> Floa
     return twin.bound(first.truth, trace(evidence), evidence.spikes, noise)
 
 
-def _conditions(test: HeldOut, noise: Sequence[float]) -> list[Condition]:
+def _conditions(test: HeldOut, noise: Sequence[float] | None) -> list[Condition]:
     """Every noise level, at the first one each channel missing in turn; each of them again for the other durations.
 
     A network that was trained on stretches of very different duration is compared at the shortest, at the longest and, first,
@@ -176,7 +180,10 @@ def _conditions(test: HeldOut, noise: Sequence[float]) -> list[Condition]:
         levels = [Condition("as trained", {})]
     else:
         unit = test.file.channels.get(channel, "")
-        levels = [Condition(f"{level:g} {unit} noise", {channel: level}) for level in dict.fromkeys(noise)]
+        if noise is None and unit != "mV":
+            levels = _relative_noise(test)
+        else:
+            levels = [Condition(f"{level:g} {unit} noise", {channel: level}) for level in dict.fromkeys(noise or NOISE)]
     first = levels[0]
     absent = [c for c in test.observation.missing if c in test.observation.channels]
     levels += [Condition(f"{first.name}, no {c}", first.noise, (c,)) for c in absent]
@@ -188,6 +195,17 @@ def _conditions(test: HeldOut, noise: Sequence[float]) -> list[Condition]:
         for duration in stretches
     )
     return middle + [conditions[0] for conditions in others]
+
+
+def _relative_noise(test: HeldOut) -> list[Condition]:
+    """Multiples of the noise in training, the middle of a range on a logarithmic scale, in all channels that had any."""
+    trained = {
+        name: math.exp(np.log(np.maximum(level, 1e-300)).mean()) for name, level in test.observation.noise.items()
+    }
+    return [
+        Condition(f"{factor:g} times the training noise", {name: factor * level for name, level in trained.items()})
+        for factor in RELATIVE_NOISE
+    ]
 
 
 def _durations(test: HeldOut) -> list[float]:

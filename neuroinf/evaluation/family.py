@@ -8,12 +8,13 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from neuroinf.evaluation import response_figure
+from neuroinf.evaluation import channel_figure, response_figure
 from neuroinf.evaluation.comparison import Condition
 from neuroinf.evaluation.estimates import Estimates
 from neuroinf.evaluation.held_out import HeldOut
+from neuroinf.evaluation.predicted_channels import predicted_channels
 from neuroinf.evaluation.predicted_responses import predicted_responses
-from neuroinf.simulators import GLM
+from neuroinf.simulators import GLM, Cascade
 
 # fewest neurons whose responses are looked at, however few are fitted
 FEWEST = 100
@@ -48,6 +49,11 @@ def findings(test: HeldOut, condition: Condition, answers: Sequence[Estimates], 
         entries, figures = glm_findings(test, condition, answers, most)
         return Findings(entries, figures)
     columns = [test.simulation.prior.names.index(name) for name in test.simulation.simulator.parameters]
+    if isinstance(test.simulation.simulator, Cascade):
+        predicted, shown = predicted_channels(test, answers, columns, most)
+        caption = "The response without noise, that of the inferred model, and the band of posterior samples."
+        figures = [("overlays", caption, channel_figure.channel_overlays(shown))] if shown else []
+        return Findings({"predictive": predicted}, figures)
     predicted, overlays = predicted_responses(test, answers, columns, most)
     if not overlays:
         return Findings({"predictive": predicted})

@@ -83,7 +83,16 @@ class HeldOut:
         content = None if "spikes" in condition.missing else self.file.rows(rows).spikes
         end = math.inf if condition.duration is None else condition.duration
         trains = [None if content is None else _before(content[i], end) for i in range(len(x))]
-        return Evidence(x, self.observation, trains, self.hidden(rows, x.shape[-1]))
+        return Evidence(
+            x, self.observation, trains, self.hidden(rows, x.shape[-1]), self._known_stimulus(condition, len(x))
+        )
+
+    def _known_stimulus(self, condition: Condition, n: int) -> NDArray[np.float32] | None:
+        """The first n rows' inputs (n, K, T) at the simulation's step; None where they are not all observed."""
+        if "stimulus" not in self.observation.channels or "stimulus" in condition.missing or self.hidden_inputs:
+            return None
+        end = None if condition.duration is None else round(condition.duration / self.simulation.dt)
+        return self.stimulus(np.arange(n))[..., :end]
 
     def hidden(self, rows: NDArray[np.int64], bins: int) -> FloatArray | None:
         """Activity (n, T) or (n, K, T) of the hidden inputs of some rows of the file; None if there are none."""

@@ -18,19 +18,28 @@ from neuroinf.evaluation.calibration import coverage, sbc_p
 from neuroinf.evaluation.comparison import Condition
 from neuroinf.evaluation.figures import BASELINE, panels, style
 from neuroinf.evaluation.held_out import HeldOut, stated_simulation
-from neuroinf.evaluation.metrics import SIGNIFICANCE, by_name
+from neuroinf.evaluation.metrics import SIGNIFICANCE, by_name, nrmse
+from neuroinf.fits import Start, per_neuron_fits, refinements
 from neuroinf.inference import Estimator
 from neuroinf.networks.pooling import SweepPooling
 from neuroinf.posterior import draw
 from neuroinf.priors import GridPrior, Prior
+from neuroinf.simulators import Cascade
 
 FloatArray = NDArray[np.float64]
 SAMPLES = 400
+# neurons whose sweeps are fitted together: a fit of ten takes as long as ten of one
+MOST_FITTED = 50
 SEED_AFTER = 3  # training rows have the simulation's seed, test rows the next; the one after is the novelty score's
 
 
 def by_number_of_sweeps(
-    estimator: Estimator, folder: Path, neurons: int, condition: Condition, trust: tuple[str, ...] = ()
+    estimator: Estimator,
+    folder: Path,
+    neurons: int,
+    condition: Condition,
+    trust: tuple[str, ...] = (),
+    fits: int = 0,
 ) -> dict[str, dict[str, Any]]:
     """Scores of new neurons under the training stimuli, from the first 1, 2, ... of their sweeps.
 
@@ -40,10 +49,12 @@ def by_number_of_sweeps(
         neurons: How many.
         condition: How they are observed.
         trust: Packages whose classes may be imported.
+        fits: Of cascades, fit and refine so many of the neurons from all of their sweeps together, 50 at most.
 
     Returns:
         For each number of sweeps, as text: "coverage_90", "sbc_p" and "sd_over_prior" (median over neurons) by name, and
-        "log_prob" in natural units. Empty if the encoder takes one sweep at a time, or the density states no uncertainty.
+        "log_prob" in natural units; of the largest number also "nrmse" by method and name where there are fits. Empty if the
+        encoder takes one sweep at a time, or the density states no uncertainty.
     """
     if not isinstance(estimator.encoder, SweepPooling) or "simulation" not in estimator.provenance:
         return {}
@@ -74,7 +85,28 @@ def by_number_of_sweeps(
             "log_prob": float(log_prob.mean()),
             "n": neurons,
         }
+    some = min(fits, neurons, MOST_FITTED)
+    if some and isinstance(simulation.simulator, Cascade):
+        found[str(most)]["nrmse"] = _together(estimator, replace(test, rows=test.rows[: some * most]), condition, most)
     return found
+
+
+def _together(estimator: Estimator, test: HeldOut, condition: Condition, sweeps: int) -> dict[str, dict[str, float]]:
+    """Error by method and parameter of neurons that network, refinement and fit see all sweeps of."""
+    prior, x, truth = estimator.prior, test.observe(condition), test.truth[::sweeps]
+    evidence = replace(test.evidence(x, condition), sweeps=sweeps)
+    with torch.inference_mode():
+        posterior = estimator.density.posterior(estimator.features(x.reshape(-1, sweeps, *x.shape[1:]), batch=64))
+    assert posterior is not None  # or nothing would have been scored
+    rng, given = np.random.default_rng(0), (test.simulation, prior, test.observation.dt)
+    draws = draw(posterior, prior, SAMPLES, 0)
+    means = {"amortized": draws.mean(axis=1)}
+    for name, refinement in refinements(*given).items():
+        answer = refinement.run(evidence, Start(draws[:, : refinement.draws or 1]), SAMPLES, rng)
+        if answer is not None:
+            means[name] = answer.mean
+    means |= {name: fit.run(evidence)[0] for name, fit in per_neuron_fits(*given, rng).items()}
+    return {name: by_name(prior, nrmse(truth, mean, prior)) for name, mean in means.items()}
 
 
 def sweeps_figure(found: dict[str, dict[str, Any]], prior: Prior) -> Figure:

@@ -1,6 +1,6 @@
 """Fits of one neuron at a time, by model family: what amortized inference is compared with, and refined by.
 
-A family is one module that says which fits and refinements its simulator has: `glif_family`, `glm_family`.
+A family is one module that says which fits and refinements its simulator has: `glif_family`, `glm_family`, `cascade_family`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from neuroinf.fits import glif_family
 from neuroinf.fits.evidence import Answer, Evidence, PerNeuronFit, Refinement, Start
 from neuroinf.fits.glif_family import ByTwin
 from neuroinf.priors import Prior
-from neuroinf.simulators import GLIF, GLM, Simulator
+from neuroinf.simulators import GLIF, GLM, Cascade, Simulator
 
 
 def per_neuron_fits(
@@ -33,6 +33,10 @@ def per_neuron_fits(
         from neuroinf.fits import glm_family
 
         return glm_family.fits(simulation, simulator, prior, rng)
+    if isinstance(simulator, Cascade):
+        from neuroinf.fits import cascade_family
+
+        return cascade_family.fits(simulator, prior, simulation.dt, rng)
     return {}
 
 
@@ -49,6 +53,10 @@ def refinements(simulation: Simulation, prior: Prior, observation_dt: float) -> 
         from neuroinf.fits import glm_family
 
         return glm_family.refinements(simulation, simulator, prior)
+    if isinstance(simulator, Cascade):
+        from neuroinf.fits import cascade_family
+
+        return cascade_family.refinements(simulator, prior, simulation.dt)
     twin = by_twin(simulator, prior, observation_dt, simulation.dt)
     return {} if twin is None else glif_family.refinements(twin)
 

@@ -26,17 +26,24 @@ class Evidence:
         spikes: Exact spike times, ms, which the network's channel encodes; None where they are not observed.
         hidden: Activity (n, T) or (n, K, T) of inputs that are hidden from the network: only for a fit whose name says that it
             is given them. None if there are none.
+        stimulus: The same inputs (n, K, T) as the network sees, at the simulation's step and without its noise: what a
+            response to them is computed from. None where they are not observed, or partly hidden.
+        sweeps: So many consecutive rows of all of these are sweeps of one neuron; n counts rows.
     """
 
     x: Observations
     observation: Observation
     spikes: SpikeTrains
     hidden: FloatArray | None = None
+    stimulus: Observations | None = None
+    sweeps: int = 1
 
     def first(self, n: int) -> Evidence:
         """That of the first n neurons."""
-        hidden = None if self.hidden is None else self.hidden[:n]
-        return replace(self, x=self.x[:n], spikes=self.spikes[:n], hidden=hidden)
+        rows = n * self.sweeps
+        hidden = None if self.hidden is None else self.hidden[:rows]
+        stimulus = None if self.stimulus is None else self.stimulus[:rows]
+        return replace(self, x=self.x[:rows], spikes=self.spikes[:rows], hidden=hidden, stimulus=stimulus)
 
     def channel(self, name: str) -> Observations | None:
         """The rows (n, k, T) of a channel; None if the network has no such channel, or it is not observed at all."""

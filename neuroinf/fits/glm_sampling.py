@@ -1,4 +1,4 @@
-r"""Samples of a GLM neuron's exact posterior: draws of something nearby, each weighed by the exact density.
+r"""Samples of a neuron's exact posterior: draws of something nearby, each weighed by the exact density.
 
 .. math:: w_s \propto \frac{p(y \mid \theta_s)\, p(\theta_s)}{q(\theta_s)}, \qquad
     n_e = \frac{(\sum_s w_s)^2}{\sum_s w_s^2}
@@ -16,13 +16,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from neuroinf.fits.glm_refinement import Posterior, Refined, choose, double
+from neuroinf.fits.glm_refinement import Refined, choose, double
+from neuroinf.priors import Prior
 
 FloatArray = NDArray[np.float64]
 DEGREES = 5  # of freedom: tails heavier than a normal posterior's
@@ -30,6 +32,20 @@ WIDER = 4.0  # variance of a second component at each mode, for a posterior that
 LEAST = 0.05  # share of the components before they are fitted: Laplace's may be wrong about a mode
 ROUNDS = 4  # of draws, the mixture fitted between them
 ENOUGH = 30  # effective draws, below which weighted samples say less than the Laplace approximation
+
+
+class Posterior(Protocol):
+    """What is known of B neurons.
+
+    Attributes:
+        prior: Of their parameters, standard normal in z.
+    """
+
+    prior: Prior
+
+    def log_likelihood(self, theta: Tensor, /) -> Tensor:
+        """:math:`(B, S)` of parameters :math:`(B, S, P)` in the prior's order, natural units."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from neuroinf.networks.flow import Flow
 from neuroinf.networks.glm_encoder import GLMEncoder
 from neuroinf.networks.mixture import Mixture
 from neuroinf.networks.pooling import SweepPooling
+from neuroinf.networks.traces import TraceEncoder
 
 __all__ = [
     "AnchoredFlow",
@@ -20,4 +21,5 @@ __all__ = [
     "Mixture",
     "Point",
     "SweepPooling",
+    "TraceEncoder",
 ]

@@ -1,6 +1,7 @@
 """What is injected: waveforms drawn from a passed generator, in pA, in multiples of each neuron's rheobase, or unitless."""
 
 from neuroinf.stimuli.cox_inputs import CoxInputs
+from neuroinf.stimuli.frozen import Frozen
 from neuroinf.stimuli.gaussian_inputs import GaussianInputs
 from neuroinf.stimuli.given import Given
 from neuroinf.stimuli.mixture import Mixture, Sum
@@ -13,10 +14,17 @@ from neuroinf.stimuli.ramp import Ramp
 from neuroinf.stimuli.source_mixture import SourceMixture
 from neuroinf.stimuli.squares import LongSquare, ShortSquare, TripleShortSquare
 from neuroinf.stimuli.stack import Stack
+from neuroinf.stimuli.steps import Constant, Steps
+from neuroinf.stimuli.synaptic import AlphaInput, BiexponentialInput
+from neuroinf.stimuli.weighted_trains import WeightedTrains
 
 __all__ = [
+    "AlphaInput",
     "BernoulliInputs",
+    "BiexponentialInput",
+    "Constant",
     "CoxInputs",
+    "Frozen",
     "GaussianInputs",
     "Given",
     "LongSquare",
@@ -31,8 +39,10 @@ __all__ = [
     "ShortSquare",
     "SourceMixture",
     "Stack",
+    "Steps",
     "Stimulus",
     "Sum",
     "TripleShortSquare",
     "Unit",
+    "WeightedTrains",
 ]

@@ -1,0 +1,162 @@
+"""Which cascade made a response: accuracy, confusions and calibration of the released networks, beside their bars.
+
+    python benchmarks/prc_selection.py [checkpoints/prc_selection.ckpt [checkpoints/prc_selection_recurrent.ckpt]]
+
+1. The four training neurons' graphs, on new simulations; beside the network, Laplace's evidence alone, which its encoder makes.
+2. The recurrent neuron with and without its back-propagating spike, on new simulations and on traces of another program
+   (../shared/reference/prc), which all are of the neuron with it; a sweep without a somatic spike cannot tell.
+"""
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from neuroinf.construction import simulation_from_spec
+from neuroinf.datasets.generation import generate
+from neuroinf.datasets.schema import Dataset
+from neuroinf.datasets.views import observe_rows
+from neuroinf.evaluation.selection import Selection
+from neuroinf.models.selection import ModelSelection
+from neuroinf.networks.forced_fits import ForcedFits
+from neuroinf.selection import load_selection
+from neuroinf.simulators import Cascade
+from neuroinf.simulators.choice import CLASS
+from neuroinf.stimuli import AlphaInput
+
+REFERENCE = Path("../shared/reference/prc")
+FIGURES = Path("docs/figures")
+ACCURACY, CALIBRATION, EVEN = 0.8, 0.05, 0.1
+# parameters of the reference sweeps in the names of the graph
+NAMES = {"loc": "loc", "gain": "gain", "sensit": "width", "pulse_height": "spike_height", "soma_thresh": "threshold"}
+
+
+def held_out(model: ModelSelection) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.bool_]]:
+    """New rows of the model's own simulations as they are observed, which candidate made each, and which spiked."""
+    simulation = simulation_from_spec(model.provenance["test_simulation"])
+    with tempfile.TemporaryDirectory() as folder:
+        file = Dataset(generate(simulation, Path(folder) / "test.h5", workers=1, progress=False))
+        rows = np.arange(file.n)
+        x = observe_rows(file, rows, model.observation, simulation.duration)
+        spiked = np.array([len(train) > 0 for train in file.rows(rows).spikes or []])
+        made = np.floor(file.parameters[:, file.names.index(CLASS)]).astype(np.int64)
+    rng = np.random.default_rng(7)
+    return np.stack([model.observation.add_noise(row, rng) for row in x]), made, spiked
+
+
+def against(what: str, found: float, bar: float, above: bool) -> bool:
+    met = found >= bar if above else found <= bar
+    print(f"{what}: {found:.3f} (bar {'>=' if above else '<='} {bar:g}) {'met' if met else 'MISSED'}")
+    return met
+
+
+@torch.no_grad()
+def scores(model: ModelSelection, x: NDArray[np.float32], made: NDArray[np.int64]) -> tuple[Selection, torch.Tensor]:
+    """The network's scores, and its encoder's features of the rows."""
+    began = time.perf_counter()
+    features = torch.cat([model.encoder(torch.from_numpy(x[i : i + 256])).float() for i in range(0, len(x), 256)])
+    p = model.probabilities(features).double().numpy()
+    print(
+        f"{len(x)} rows, {1e3 * (time.perf_counter() - began) / len(x):.1f} ms a row, temperature {float(model.temperature):.2f}"
+    )
+    return Selection(model.names, p, made), features
+
+
+def training_neurons(path: Path) -> bool:
+    """The four graphs."""
+    model = load_selection(path)
+    print(f"{path}: {', '.join(model.names)}; trained in {model.seconds:.0f} s")
+    x, made, _ = held_out(model)
+    found, features = scores(model, x, made)
+    print(found.table())
+    met = against("accuracy", found.accuracy, ACCURACY, True)
+    met &= against("expected calibration error", found.reliability.error, CALIBRATION, False)
+    print(f"cross-entropy {found.loss:.3f} nats, of even chances {np.log(len(model.names)):.3f}")
+    if isinstance(model.encoder, ForcedFits):
+        evidence = features[:, len(model.names) : 2 * len(model.names)].double().numpy()
+        alone = np.exp(evidence - np.logaddexp.reduce(evidence, axis=1, keepdims=True))
+        plain = Selection(model.names, alone, made)
+        print(
+            f"evidence alone: accuracy {plain.accuracy:.3f}, cross-entropy {plain.loss:.3f}, error {plain.reliability.error:.3f}"
+        )
+    number = np.nansum(x[:, 1], axis=1)
+    for low, high in ((0, 0), (1, 9), (10, 99), (100, 10_000)):
+        rows = (number >= low) & (number <= high)
+        if rows.any():
+            part = Selection(model.names, found.probabilities[rows], made[rows])
+            print(
+                f"  {low} to {high} spikes: {rows.sum()} rows, accuracy {part.accuracy:.3f}, error {part.reliability.error:.3f}"
+            )
+    found.figure("training neurons").savefig(FIGURES / "prc_selection.png", metadata={"Software": None})
+    return met
+
+
+def recurrent(path: Path) -> bool:
+    """The recurrent neuron with and without its back-propagating spike."""
+    model = load_selection(path)
+    x, made, spiked = held_out(model)
+    found, _ = scores(model, x, made)
+    print(found.table())
+    for label, rows in (("with", spiked), ("without", ~spiked)):
+        part = Selection(model.names, found.probabilities[rows], made[rows])
+        print(
+            f"  {label} a somatic spike: {rows.sum()} rows, accuracy {part.accuracy:.3f}, error {part.reliability.error:.3f}"
+        )
+        if label == "without":
+            off = float(np.abs(part.probabilities - 0.5).mean())
+            met = against("  mean distance from even chances without a spike", off, EVEN, False)
+        else:
+            met_spiked = against("  accuracy with a spike", part.accuracy, ACCURACY, True)
+    met &= met_spiked
+    met &= against("expected calibration error", found.reliability.error, CALIBRATION, False)
+    if not REFERENCE.is_dir():
+        print(f"{REFERENCE} is not at hand: the other program's traces are left out")
+        return met
+    for name in sorted(REFERENCE.glob("*.npz")):
+        with np.load(name) as stored:
+            for sweep in range(3):
+                given = {k.removeprefix(f"sweep{sweep}_"): stored[k] for k in stored if k.startswith(f"sweep{sweep}_")}
+                met &= reference(model, name.stem, sweep, given)
+    return met
+
+
+def reference(model: ModelSelection, name: str, sweep: int, given: dict[str, Any]) -> bool:
+    """Another program's sweep, and our simulation of the same neuron without the back-propagating spike."""
+    time_ms = 0.2 * np.arange(250) + 0.19
+    current = AlphaInput(50.0, 0.01, float(given["peak"])).sample(np.random.default_rng(0))
+    seen = current.reshape(250, 20).mean(1)
+    fixed = {ours: float(given[theirs]) for theirs, ours in NAMES.items()}
+    fixed |= {"soma_tau": 30.0} if "dataset1" in name else {}
+    variant = Cascade("configs/cascades/recurrent_no_bap.yaml", parameters=[], fixed=fixed)
+    open_loop = variant.simulate(np.zeros((1, 0)), current[None], 0.01)
+    traces = {
+        "bap": [np.interp(time_ms, given["time"], np.asarray(given[key], float)) for key in ("Vs", "Vd")],
+        "no_bap": [np.asarray(open_loop[key])[0, 19::20] for key in ("soma", "dendrite")],
+    }
+    spiked, rng, met = bool((np.asarray(given["Vs_nl"]) > 0).any()), np.random.default_rng(11), True
+    for truth, trace in traces.items():
+        x = model.observation.add_noise(np.stack([*trace, seen]).astype(np.float32), rng)[None]
+        p = float(model.probabilities(torch.from_numpy(x))[0, model.names.index(truth)])
+        right = p > 0.5 if spiked else abs(p - 0.5) <= 3 * EVEN
+        met &= right
+        kind = "spike" if spiked else "no spike, the two are the same"
+        print(f"  {name} sweep {sweep}, made by {truth} ({kind}): its probability {p:.3f} {'' if right else 'MISSED'}")
+    return met
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    named = [Path(each) for each in sys.argv[1:]]
+    defaults = [Path("checkpoints/prc_selection.ckpt"), Path("checkpoints/prc_selection_recurrent.ckpt")]
+    first, second = [*named, *defaults[len(named) :]][:2]
+    outcome = []
+    for path, judge in ((first, training_neurons), (second, recurrent)):
+        if not path.is_file():
+            print(f"no checkpoint at {path}: left out, which counts as missed")
+        outcome.append(path.is_file() and judge(path))
+    sys.exit(0 if all(outcome) else 1)
