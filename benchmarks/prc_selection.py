@@ -102,17 +102,18 @@ def recurrent(path: Path) -> bool:
     x, made, spiked = held_out(model)
     found, _ = scores(model, x, made)
     print(found.table())
-    for label, rows in (("with", spiked), ("without", ~spiked)):
-        part = Selection(model.names, found.probabilities[rows], made[rows])
+    parts = {
+        label: Selection(model.names, found.probabilities[rows], made[rows])
+        for label, rows in (("with", spiked), ("without", ~spiked))
+    }
+    for label, part in parts.items():
+        number = len(part.made)
         print(
-            f"  {label} a somatic spike: {rows.sum()} rows, accuracy {part.accuracy:.3f}, error {part.reliability.error:.3f}"
+            f"  {label} a somatic spike: {number} rows, accuracy {part.accuracy:.3f}, error {part.reliability.error:.3f}"
         )
-        if label == "without":
-            off = float(np.abs(part.probabilities - 0.5).mean())
-            met = against("  mean distance from even chances without a spike", off, EVEN, False)
-        else:
-            met_spiked = against("  accuracy with a spike", part.accuracy, ACCURACY, True)
-    met &= met_spiked
+    met = against("accuracy with a spike", parts["with"].accuracy, ACCURACY, True)
+    off = float(np.abs(parts["without"].probabilities - 0.5).mean())
+    met &= against("mean distance from even chances without a spike", off, EVEN, False)
     met &= against("expected calibration error", found.reliability.error, CALIBRATION, False)
     if not REFERENCE.is_dir():
         print(f"{REFERENCE} is not at hand: the other program's traces are left out")

@@ -148,7 +148,7 @@ def second_peak() -> None:
 
 def bursting() -> None:
     """The dendro-somatic loop under steps into soma, dendrite and both."""
-    levels = [[0, 10, 0, 0, 0, 10], [0, 0, 0, 10, 0, 10]]
+    levels: list[list[float]] = [[0, 10, 0, 0, 0, 10], [0, 0, 0, 10, 0, 10]]
     stimulus = waveform(Steps([10, 100, 50, 100, 50, 100], levels, 0.1, scale=0.2))
     response = respond(cascade("dendrosomatic"), stimulus[None], 0.1)
     train, time = response["spikes"][0], 0.1 * np.arange(stimulus.shape[1])

@@ -121,7 +121,8 @@ class _Recordings(Dataset[Labelled]):
     def __getitem__(self, draw: Draw) -> Labelled:
         """Raster of one set of patterns, for all networks, and labels (1, B)."""
         digits, rows = self.digits, draw[1][:, 0]
-        parts = [np.arange(digits.starts[row], digits.starts[row + 1]) for row in rows.tolist()]
+        bounds = digits.starts[rows].tolist(), digits.starts[rows + 1].tolist()
+        parts = [np.arange(first, last) for first, last in zip(*bounds, strict=True)]
         spikes, b = np.concatenate(parts), np.repeat(np.arange(len(rows)), [len(part) for part in parts])
         shape = (self.shape[0], 1, len(rows), self.shape[1])
         found = raster(digits.steps[spikes], np.zeros_like(b), b, digits.channels[spikes], shape)

@@ -45,7 +45,7 @@ def spread(accuracy: ArrayLike, loss: ArrayLike, stuck_below: float) -> Spread:
     a: NDArray[np.float64] = np.asarray(accuracy, np.float64)
     least, low, median, high, most = (float(q) for q in np.quantile(a, (0, 0.25, 0.5, 0.75, 1)))
     sd = float(a.std(ddof=1)) if len(a) > 1 else float("nan")
-    stuck, middle = float((a < stuck_below).mean()), float(np.median(loss))
+    stuck, middle = float((a < stuck_below).mean()), float(np.median(np.asarray(loss, np.float64)))
     return Spread(len(a), float(a.mean()), sd, median, low, high, least, most, stuck, middle)
 
 

@@ -80,8 +80,9 @@ class ModelSelection(L.LightningModule):
         if isinstance(made, NeedsModel):
             made.told(prior, simulator, observation.dt)
         self.encoder = cast(Encoder, made)
-        layers: list[nn.Module] = [Standardise(made.features)]
-        width = made.features
+        width = self.encoder.features
+        layers: list[nn.Module] = []
+        layers.append(Standardise(width))
         for size in self.hidden:
             layers += [nn.Linear(width, size), nn.SiLU()]
             width = size

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from neuroinf.errors import InputError
-from neuroinf.priors import Prior
+from neuroinf.priors import Parameter, Prior
 from neuroinf.simulators.cascade import Cascade
 from neuroinf.simulators.cascade_forced import with_given_spikes
 from neuroinf.simulators.choice import Choice
@@ -106,7 +106,8 @@ class ForcedFits(nn.Module):
                     f"found {self.channels}"
                 )
             given = Cascade(with_given_spikes(cascade.graph), list(cascade.parameters), cascade.fixed, [self.response])
-            own = Prior({column: prior.parameters[column] for column in simulator.columns(label)})
+            ranges = {column: prior.parameters[column] for column in simulator.columns(label)}
+            own = Prior({column: Parameter(r.unit, r.low, r.high, r.scale) for column, r in ranges.items()})
             self.candidates.append((given, own))
         self.features = sum(5 + 2 * len(own.names) for _, own in self.candidates) + 2
 
