@@ -36,11 +36,12 @@ from neuroinf.evaluation.comparison import Condition, Method, run
 from neuroinf.evaluation.glm_findings import glm_findings
 from neuroinf.evaluation.held_out import HeldOut
 from neuroinf.evaluation.methods import Amortized, Fitted
-from neuroinf.evaluation.symmetry import SignSymmetry
+from neuroinf.evaluation.symmetry import fold_comparison, symmetry_scores
 from neuroinf.fits import per_neuron_fits
 from neuroinf.inference import Estimator, load
 from neuroinf.simulators import GLM
 from neuroinf.stimuli import GaussianInputs, PoissonInputs, Stimulus
+from neuroinf.symmetry import SignSymmetry
 
 SEEDS = {"A6": 6_000, "A7": 7_000, "A8": 8_000, "A9": 9_000, "A10": 10_000}
 LONGEST = 10_000.0  # ms, of the networks' training
@@ -90,9 +91,9 @@ def measure(estimator: Estimator, test: HeldOut, bins: int, findings: bool = Tru
     if findings:
         methods |= {name: Fitted(name, fit, test, FITTED, condition) for name, fit in fits.items() if fit.most is None}
     answered = run(methods, test.observe, test.truth, estimator.prior, [condition])
-    folded, raw = symmetry.fold_comparison(answered), answered.given(condition)
+    folded, raw = fold_comparison(symmetry, answered), answered.given(condition)
     entries = glm_findings(test, condition, raw, FITTED)[0] if findings else {}
-    signs = symmetry.scores(test.truth, raw).get("w_hidden", {})
+    signs = symmetry_scores(symmetry, test.truth, raw).get("w_hidden", {})
     return Measured(folded.metrics(condition), signs, entries)
 
 

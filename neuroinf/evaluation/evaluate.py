@@ -25,10 +25,11 @@ from neuroinf.evaluation.metrics import method_metrics, not_above, write_metrics
 from neuroinf.evaluation.report import Report, terminal_report, write_report
 from neuroinf.evaluation.study import study_losses
 from neuroinf.evaluation.sweeps import by_number_of_sweeps, sweeps_figure
-from neuroinf.evaluation.symmetry import SignSymmetry
+from neuroinf.evaluation.symmetry import fold_comparison, symmetry_scores
 from neuroinf.fits import ByTwin, by_twin, per_neuron_fits, refinements
 from neuroinf.fits.glif_family import trace
 from neuroinf.inference import load
+from neuroinf.symmetry import SignSymmetry
 
 FloatArray = NDArray[np.float64]
 # noise levels of the comparison, in the noisy channel's unit; the first is the one that metrics.json reports
@@ -93,7 +94,7 @@ def evaluate(
         **{name: Refined(name, estimator, one, test, fits) for name, one in refined.items()},
     }
     answered = run(methods, test.observe, test.truth, prior, conditions)
-    comparison = symmetry.fold_comparison(answered)
+    comparison = fold_comparison(symmetry, answered)
     truth, scored = comparison.truth, comparison.prior
     # at random: the rows of a grid are in order, and the first ones all lie in one corner of it
     some = np.sort(rng.permutation(len(test.rows))[:EFFECT_ROWS])
@@ -111,7 +112,7 @@ def evaluate(
         document["identifiability"][name]["sd_over_bound"] = entry
     found = findings(test, first, answered.given(first), fits)
     document |= found.entries
-    document["symmetries"] = symmetry.scores(test.truth, answered.given(first))
+    document["symmetries"] = symmetry_scores(symmetry, test.truth, answered.given(first))
     answers = document["methods"]
     given = comparison.estimates[first.name]
     for name, answer in given.items():

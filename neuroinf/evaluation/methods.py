@@ -15,12 +15,12 @@ from torch.distributions import Distribution
 from neuroinf.evaluation.comparison import Condition
 from neuroinf.evaluation.estimates import Estimates
 from neuroinf.evaluation.held_out import HeldOut
-from neuroinf.evaluation.symmetry import SignSymmetry
 from neuroinf.fits import PerNeuronFit, Refinement, Start
 from neuroinf.inference import Estimator
 from neuroinf.networks.flow import FlowPosterior
 from neuroinf.posterior import draw
 from neuroinf.priors import Prior
+from neuroinf.symmetry import SignSymmetry
 
 FloatArray = NDArray[np.float64]
 # samples whose density is evaluated: expected coverage then has steps of a hundredth
