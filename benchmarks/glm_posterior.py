@@ -14,6 +14,9 @@ neurons an honest 90 % interval covers 0.872 to 0.927 in all but one of a thousa
 | A8 | Gaussian; Poisson | probability of a positive hidden weight; how often the likelier sign is the true one |
 | A9 | Gaussian and Poisson, correlated | bias of the weights, the sign given, over that of the regression; width; coverage |
 | A10 | Gaussian, spikes out | held-out log-likelihood; coverage; contraction with the number of bins |
+
+Of A10, "network above" compares medians of the loss against the true parameters; the line below it is the mean difference on the
+same neurons with its standard error, which tells whether chance has decided.
 """
 
 from __future__ import annotations
@@ -216,6 +219,10 @@ def a10(estimator: Estimator, neurons: int, folder: Path) -> None:
             beaten = below["amortized"] < below[name] if name in ("least_squares_on_counts", "per_neuron_fit") else None
             text = f"{bits[name]:.4f} ({below[name]:.5f} below true)"
             line(f"{where}: held-out bits per bin, {name}", "-" if beaten is None else "network above", text, beaten)
+            if beaten is not None:
+                above, error = (predicted[name][key] for key in ("amortized_above", "amortized_above_se"))
+                text = f"{above:+.6f} +- {error:.6f}"
+                line(f"{where}: network less {name}, mean over neurons +- s.e.", "-", text)
         for name, covered in entry["coverage_90"].items():
             line(f"{where}: coverage of {name}", "0.85-0.95", covered, 0.85 <= covered <= 0.95)
         learnt.append(entry["contraction"])

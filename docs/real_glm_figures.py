@@ -110,7 +110,9 @@ def ca1(reports: Sequence[dict[str, Any]]) -> Figure:
     steps.axvline(0, color="0.4", linestyle="--")
     steps.set_yticks(range(len(SHOWN)), SHOWN)
     steps.invert_yaxis()
-    steps.set_xlabel("held-out bits per spike more than without hidden drive\n(dots: units; diamond: mean over units, 95 %)")
+    steps.set_xlabel(
+        "held-out bits per spike more than without hidden drive\n(dots: units; diamond: mean over units, 95 %)"
+    )
     return figure
 
 

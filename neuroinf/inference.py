@@ -26,7 +26,7 @@ from neuroinf.networks.densities import Density
 from neuroinf.networks.encoders import Encoder, ReadsStatistics
 from neuroinf.networks.glm_encoder import GLMEncoder
 from neuroinf.networks.pooling import SweepPooling
-from neuroinf.pieces import assembled, pieces, seen_by
+from neuroinf.pieces import assembled, pieces, seen_by, unseen_length
 from neuroinf.posterior import Posterior
 from neuroinf.priors import Prior
 from neuroinf.recordings import BinnedRecording, Recording, binned, concerns, from_arrays
@@ -171,14 +171,8 @@ class Estimator:
         x = self.observation.assemble(1, steps * dt, continuous, None, inputs)[0]
         given = x[None] if isinstance(self.encoder, GLMEncoder) else pieces([x], self._longest)
         posterior = self.posterior(given, x.astype(np.float64))
-        if self._longest is not None and steps > self._longest:
-            posterior.warnings.append(
-                f"{steps} bins, more than the {self._longest} of the longest simulation in training"
-            )
-        if steps < self._shortest:
-            posterior.warnings.append(
-                f"{steps} bins, fewer than the {self._shortest} of the shortest stretch in training"
-            )
+        shortest = 1 if self.observation.duration is None else round(self.observation.duration[0] / self.observation.dt)
+        posterior.warnings.extend(unseen_length(steps, shortest, self._longest))
         return posterior
 
     @torch.inference_mode()
@@ -208,11 +202,6 @@ class Estimator:
         """Bins of the longest simulation in training; None if it does not say."""
         duration = self.provenance.get("duration")
         return None if duration is None else round(float(duration) / self.observation.dt)
-
-    @property
-    def _shortest(self) -> int:
-        """Bins of the shortest stretch that it was trained on; 1 if it does not say."""
-        return 1 if self.observation.duration is None else round(self.observation.duration[0] / self.observation.dt)
 
     @torch.inference_mode()
     def posterior(self, sweeps: FloatArray, bins: NDArray[np.float64] | None = None) -> Posterior:

@@ -59,3 +59,12 @@ def pieces(sweeps: Sequence[NDArray[np.float32]], most: int | None) -> NDArray[n
             cut.append(piece)
     width = max(piece.shape[-1] for piece in cut)
     return np.stack([np.pad(p, ((0, 0), (0, width - p.shape[-1])), constant_values=np.nan) for p in cut])
+
+
+def unseen_length(steps: int, shortest: int, longest: int | None) -> list[str]:
+    """What speaks against so many bins: fewer than the shortest stretch in training, or more than the longest if it is known."""
+    if longest is not None and steps > longest:
+        return [f"{steps} bins, more than the {longest} of the longest simulation in training"]
+    if steps < shortest:
+        return [f"{steps} bins, fewer than the {shortest} of the shortest stretch in training"]
+    return []

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from neuroinf.commands.simulate import read_data
 from neuroinf.experiment import LOGGED, experiment
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -39,6 +40,16 @@ def test_configuration_makes_data_model_and_trainer(path: Path, elsewhere: Path)
     assert cli.trainer.max_epochs and cli.config.name != "run"
     tests, training = cli.datamodule.test_simulation(), cli.datamodule.simulation
     assert tests.seed != training.seed
+    assert not list(elsewhere.iterdir())
+
+
+@pytest.mark.parametrize("path", [*CONFIGS, *EXAMPLES], ids=name)
+def test_configuration_is_read_by_the_commands_that_need_its_data_alone(path: Path, elsewhere: Path) -> None:
+    """`neuroinf simulate` and `fit` pass over all that belongs to the training, whatever it is called."""
+    data, output = read_data(["--config", str(path)])
+    written = yaml.safe_load(path.read_text())["data"]
+    assert data.path == written["path"] and output is None
+    assert data.simulation.n == written["simulation"]["n"]
     assert not list(elsewhere.iterdir())
 
 
