@@ -14,6 +14,9 @@ neurons an honest 90 % interval covers 0.872 to 0.927 in all but one of a thousa
 | A8 | Gaussian; Poisson | probability of a positive hidden weight; how often the likelier sign is the true one |
 | A9 | Gaussian and Poisson, correlated | bias of the weights, the sign given, over that of the regression; width; coverage |
 | A10 | Gaussian, spikes out | held-out log-likelihood; coverage; contraction with the number of bins |
+
+Of A10, "network above" compares medians of the loss against the true parameters; the line below it is the mean difference on the
+same neurons with its standard error, which tells whether chance has decided.
 """
 
 from __future__ import annotations
@@ -36,11 +39,12 @@ from neuroinf.evaluation.comparison import Condition, Method, run
 from neuroinf.evaluation.glm_findings import glm_findings
 from neuroinf.evaluation.held_out import HeldOut
 from neuroinf.evaluation.methods import Amortized, Fitted
-from neuroinf.evaluation.symmetry import SignSymmetry
+from neuroinf.evaluation.symmetry import fold_comparison, symmetry_scores
 from neuroinf.fits import per_neuron_fits
 from neuroinf.inference import Estimator, load
 from neuroinf.simulators import GLM
 from neuroinf.stimuli import GaussianInputs, PoissonInputs, Stimulus
+from neuroinf.symmetry import SignSymmetry
 
 SEEDS = {"A6": 6_000, "A7": 7_000, "A8": 8_000, "A9": 9_000, "A10": 10_000}
 LONGEST = 10_000.0  # ms, of the networks' training
@@ -90,9 +94,9 @@ def measure(estimator: Estimator, test: HeldOut, bins: int, findings: bool = Tru
     if findings:
         methods |= {name: Fitted(name, fit, test, FITTED, condition) for name, fit in fits.items() if fit.most is None}
     answered = run(methods, test.observe, test.truth, estimator.prior, [condition])
-    folded, raw = symmetry.fold_comparison(answered), answered.given(condition)
+    folded, raw = fold_comparison(symmetry, answered), answered.given(condition)
     entries = glm_findings(test, condition, raw, FITTED)[0] if findings else {}
-    signs = symmetry.scores(test.truth, raw).get("w_hidden", {})
+    signs = symmetry_scores(symmetry, test.truth, raw).get("w_hidden", {})
     return Measured(folded.metrics(condition), signs, entries)
 
 
@@ -215,6 +219,10 @@ def a10(estimator: Estimator, neurons: int, folder: Path) -> None:
             beaten = below["amortized"] < below[name] if name in ("least_squares_on_counts", "per_neuron_fit") else None
             text = f"{bits[name]:.4f} ({below[name]:.5f} below true)"
             line(f"{where}: held-out bits per bin, {name}", "-" if beaten is None else "network above", text, beaten)
+            if beaten is not None:
+                above, error = (predicted[name][key] for key in ("amortized_above", "amortized_above_se"))
+                text = f"{above:+.6f} +- {error:.6f}"
+                line(f"{where}: network less {name}, mean over neurons +- s.e.", "-", text)
         for name, covered in entry["coverage_90"].items():
             line(f"{where}: coverage of {name}", "0.85-0.95", covered, 0.85 <= covered <= 0.95)
         learnt.append(entry["contraction"])

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from neuroinf.fits.hidden_descent import Descent, descend
 from neuroinf.fits.penalty_sweep import Neurons, Setting, neurons, sweep
 from neuroinf.models.gradient_descent import GradientDescent
+from neuroinf.simulators import GLM
 
 FloatArray = NDArray[np.float64]
 # the one neuron of all its notebooks: 9 weights, bias, hidden weight. It is the draw of torch.nn.Linear(10, 1) with seed 42,
@@ -62,6 +63,8 @@ NOTEBOOKS = (
     Run("04 Adadelta", 0.240, None, Setting("variable_poisson", optimizer="adadelta")),
     Run("04 Adagrad", 0.240, None, Setting("variable_poisson", optimizer="adagrad")),
     Run("04 Cox, T=1000", 4.9e-11, None, Setting("cox")),
+)
+LONG = (
     Run("02 sweep, T=8000", 2.0e-11, -0.95, Setting(bins=8_000)),
     Run("04 Cox, T=10,000", 6.5e-13, None, Setting("cox", 10_000)),
 )
@@ -102,11 +105,17 @@ class WrongValidation(Callback):
         self._add(pl_module)
 
 
-def both_signs(bins: int = 1_000) -> tuple[FloatArray, Neurons]:
-    """The study's neuron, and the same with a positive hidden weight: parameters (2, 11) and data."""
-    theta = np.array([NEURON, NEURON])
-    theta[1, -1] *= -1
-    return theta, neurons(theta, "gaussian", bins, SEED)
+def both_signs(bins: int = 1_000, repeats: int = 1) -> tuple[FloatArray, Neurons]:
+    """The study's neuron, and the same with a positive hidden weight: parameters (2 repeats, 11) and data.
+
+    Row i and row i + repeats have the same inputs.
+    """
+    theta = np.tile(NEURON, (2 * repeats, 1))
+    theta[repeats:, -1] *= -1
+    made = neurons(theta[:repeats], "gaussian", bins, SEED)
+    x = np.concatenate((made.x, made.x))
+    y = np.asarray(GLM(9, 1).simulate(theta, x, 1.0)["rate"], np.float64)
+    return theta, Neurons(x, y, np.tile(made.variance, 2))
 
 
 def descent(theta: FloatArray, data: Neurons, bins: int, epochs: int) -> tuple[Descent, WrongValidation]:
@@ -122,76 +131,84 @@ def descent(theta: FloatArray, data: Neurons, bins: int, epochs: int) -> tuple[D
         held_out=(y, x[:, :9]),
         truth=(theta[:, :9], data.x[:, 9, :bins]),
         callbacks=[wrong],
+        progress=f"gradient descent, {len(theta)} neurons",
     )
     return found, wrong
 
 
-def descents(epochs: int) -> dict[str, Any]:
-    """A5, printed."""
-    theta, data = both_signs()
+def descents(epochs: int, repeats: int) -> dict[str, Any]:
+    """A5, printed: the way of the first inputs and start, and where all of them end."""
+    theta, data = both_signs(1_000, repeats)
     found, wrong = descent(theta, data, 1_000, epochs)
     history, results = found.history, {}
-    for row, weight in enumerate(theta[:, -1]):
-        print(f"\nA5  gradient descent, T = 1000, true hidden weight {weight:+.3f}; {found.seconds / 2:.0f} s")
-        print("    epoch      r       R2    w error  train loss  validation  (bins shared)  (hidden input told)")
+    print(f"\nA5  gradient descent, T = 1000, {len(theta)} side by side, {found.seconds / len(theta):.1f} s for each")
+    for first in (0, repeats):
+        print(f"    true hidden weight {theta[first, -1]:+.3f}, first of {repeats} inputs and starts")
+        print("     epoch      r       R2    w error  train loss  validation  (bins shared)  (hidden input told)")
         for epoch in (e for e in SHOWN if e <= epochs):
             i = epoch // 100
-            values = [history[key][i, row] for key in ("r", "r2", "weight_error", "train_loss", "val_loss")]
+            values = [history[key][i, first] for key in ("r", "r2", "weight_error", "train_loss", "val_loss")]
             r, r2, error, train, val = values
-            shared, told = wrong.shared[i][row], wrong.told[i][row]
             print(
-                f"    {epoch:6} {r:+.3f}  {r2:+.3f}   {error:.3f}    {train:.1e}     {val:.2e}     {shared:.2e}       {told:.2e}"
+                f"    {epoch:6} {r:+.3f}  {r2:+.3f}   {error:.3f}    {train:.1e}     {val:.2e}     "
+                f"{wrong.shared[i][first]:.2e}       {wrong.told[i][first]:.2e}"
             )
-        r, val = history["r"][:, row], history["val_loss"][:, row]
-        lowest, peak = int(val.argmin()), int(np.abs(r).argmax())
-        inside = 0 < lowest < len(val) - 1 and val[-1] > 1.1 * val[lowest]
-        within = RANGE[0] <= abs(r[-1]) <= RANGE[1]
-        print(
-            f"    |r| {abs(r[-1]):.3f} in {RANGE[0]} to {RANGE[1]}: {'yes' if within else 'NO'}; largest {abs(r[peak]):.3f} at "
-            f"{100 * peak}; the sign is {'right' if r[-1] > 0 else 'wrong'}; found hidden weight "
-            f"{found.hidden_weight[row]:+.3f}; validation lowest at {100 * lowest} ({val[lowest]:.2e}), end "
-            f"{val[-1]:.2e}, U-shaped: {'yes' if inside else 'NO'}"
-        )
-        results[f"w_h={weight:+.3f}"] = {
-            "r": float(r[-1]),
-            "r2": float(history["r2"][-1, row]),
-            "largest_r": float(np.abs(r).max()),
-            "lowest_validation_epoch": 100 * lowest,
-            "validation": [float(val[lowest]), float(val[-1])],
-            "weight_error": float(history["weight_error"][-1, row]),
-            "met": bool(inside and within and (r[-1] > 0) == (weight > 0)),
-        }
+        results[f"w_h={theta[first, -1]:+.3f}"] = _ends(found, slice(first, first + repeats), theta[first, -1])
     return results
 
 
-def published_table(runs: Sequence[Run], path: Path) -> dict[str, Mapping[str, float]]:
-    """The notebooks, printed as Markdown: one row a run, of the study's neuron as it is and with its hidden weight's sign
+def _ends(found: Descent, rows: slice, weight: float) -> dict[str, Any]:
+    """Of all inputs and starts of one sign: correlation, sign and validation, printed and returned."""
+    r, val = found.history["r"][:, rows], found.history["val_loss"][:, rows]
+    size, lowest, peak = np.abs(r[-1]), val.argmin(axis=0), np.abs(r).argmax(axis=0)
+    within = (size >= RANGE[0]) & (size <= RANGE[1])
+    shaped = (lowest > 0) & (lowest < len(val) - 1) & (val[-1] > 1.1 * val.min(axis=0))
+    agrees = np.sign(r[-1]) == np.sign(weight)
+    middle, n, rise = float(np.median(size)), len(size), float(np.median(val[-1] / val.min(axis=0)))
+    # of the median run; how many runs do so stands beside
+    met = bool(RANGE[0] <= middle <= RANGE[1] and rise > 1.1 and np.median(lowest) > 0 and agrees.all())
+    print(
+        f"    all {n}: |r| at the end {size.min():.3f} to {size.max():.3f}, median {middle:.3f} (bar {RANGE[0]} to {RANGE[1]}, "
+        f"{within.sum()} of {n} within); largest on the way {np.median(np.abs(r).max(axis=0)):.3f} at "
+        f"{100 * np.median(peak):.0f};\n    sign of r = that of the hidden weight in {agrees.sum()} of {n}; hidden weight found "
+        f"{found.hidden_weight[rows].min():+.3f} to {found.hidden_weight[rows].max():+.3f}; validation lowest at "
+        f"{100 * lowest.min()} to {100 * lowest.max()},\n    at the end {rise:.2f} times that, "
+        f"U-shaped in {shaped.sum()} of {n}: {'met' if met else 'MISSED'}"
+    )
+    return {
+        "r": r[-1].tolist(),
+        "within": int(within.sum()),
+        "largest_r": np.abs(r).max(axis=0).tolist(),
+        "lowest_validation_epoch": (100 * lowest).tolist(),
+        "validation": [val.min(axis=0).tolist(), val[-1].tolist()],
+        "weight_error": found.history["weight_error"][-1, rows].tolist(),
+        "met": met,
+    }
+
+
+def published_table(runs: Sequence[Run], path: Path) -> dict[str, Mapping[str, Any]]:
+    """The notebooks, printed as Markdown: the study's neuron as it is and, side by side, with its hidden weight's sign
     changed."""
     theta = both_signs(100)[0]
     head = (
         "run",
-        "published loss",
-        "r",
-        "our loss",
-        "r for w_h < 0, > 0",
-        "largest",
+        "loss: study",
+        "ours",
+        "r: study",
+        "ours",
+        "w_h > 0",
         "R2",
         "weight error",
         "validation: lowest, end",
     )
     print("\n| " + " | ".join(head) + " |\n|" + "---|" * len(head))
     results = {}
+    table = dict(sweep([run.setting for run in runs], theta, SEED, path, progress=True))
     for run in runs:
-        # one at a time, so that each neuron's own sign is seen
-        rows = [
-            sweep([run.setting], theta[i : i + 1], SEED, path.with_stem(f"{path.stem}_{'-+'[i]}"))[0][1] for i in (0, 1)
-        ]
-        true = rows[0]
-        r = ", ".join(f"{row.r * (1 if row.positive else -1):+.2f}" for row in rows)
+        true, other = table[run.setting]
         print(
-            f"| {run.notebook} | {run.loss:.2g} | {'' if run.r is None else run.r} | {true.train_loss:.2g} | {r} | "
-            f"{true.largest_r:.2f} | {true.r2:.2f} | {true.weight_error:.2f} | {true.lowest_val_loss:.1e}, {true.val_loss:.1e} |",
-            flush=True,
+            f"| {run.notebook} | {run.loss:.2g} | {true.train_loss:.2g} | {'' if run.r is None else run.r} | {true.r:+.2f} | "
+            f"{other.r:+.2f} | {true.r2:.2f} | {true.weight_error:.2f} | {true.lowest_val_loss:.1e}, {true.val_loss:.1e} |"
         )
-        results[run.notebook] = {"published_loss": run.loss, **vars(true)}
+        results[run.notebook] = {"published_loss": run.loss, "true_sign": vars(true), "other_sign": vars(other)}
     return results

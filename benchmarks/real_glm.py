@@ -15,6 +15,9 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+from neuroinf.errors import InputError
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -33,16 +36,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for section in (grasshopper, ca1):
         section.add_argument("--output", type=Path, help="JSON of all that is printed, and what the figures need")
     options = parser.parse_args(arguments)
+    try:
+        report = _measure(options)
+    except InputError as error:
+        raise SystemExit(f"error: {error}") from error
+    if options.output is not None:
+        options.output.write_text(json.dumps(report))
+
+
+def _measure(options: argparse.Namespace) -> dict[str, Any]:
     if options.section == "grasshopper":
         import real_glm_grasshopper
 
-        report = real_glm_grasshopper.run(options.checkpoint)
-    else:
-        import real_glm_ca1
+        return real_glm_grasshopper.run(options.checkpoint)
+    import real_glm_ca1
 
-        report = real_glm_ca1.run(options.data, options.seed, options.least, options.units, options.output)
-    if options.output is not None:
-        options.output.write_text(json.dumps(report))
+    return real_glm_ca1.run(options.data, options.seed, options.least, options.units, options.output)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,52 +11,27 @@ import numpy as np
 import statsmodels.api as sm
 import yaml
 from numpy.typing import NDArray
-from real_glm_scores import HeldOut, constant_rate, log_probability, penalised
+from real_glm_scores import HeldOut, constant_rate, log_probability, penalised, reached
 
 from neuroinf.construction import build
 from neuroinf.errors import InputError
 from neuroinf.fits.glm_design import design
 from neuroinf.fits.latent_drive import fit_latent_drive, hidden_drive, predictive_log_likelihood
 from neuroinf.inference import Estimator, load
+from neuroinf.recordings.grasshopper import RECORDINGS, grasshopper
 from neuroinf.simulators import GLM
 
 FloatArray = NDArray[np.float64]
 CONFIG = Path("configs/glm_grasshopper.yaml")
-# The recordings: carrier at the cell's preferred frequency, amplitude modulated by Gaussian noise (in dB, cut at 3 sd) up to
-# the frequency named; header lines of nitime's files, and Rokem et al. 2006, J Neurophysiol 95:2541.
-RECORDINGS = {1: "200 Hz", 2: "800 Hz"}
-MODULATION = 6.0  # dB, the header's standard deviation: the unit of the input
-SAMPLING = 0.05  # ms
 QUARTER = 2500.0  # ms; quarters 1 and 3 are fitted and 2 and 4 predicted, then the other way round
 BLOCK = 500.0  # ms, drawn for the intervals
 RIDGES = (2.0, 1.0, 0.5)  # prior sd of a filter weight
 DRAWS = 50  # from the network's posterior
 TAUS = 9  # of the law of the hidden drive's memory
 WHITE = 0.1  # bins: no memory
-STARTS = (
-    10.0,
-    300.0,
-    2000.0,
-)  # bins: the likelihood of half a recording has a maximum at a short and one at a long memory
+# bins: the likelihood of half a recording has a maximum at a short and one at a long memory
+STARTS = (10.0, 300.0, 2000.0)
 ONSET = 100.0  # ms, in log(time + onset): the column that stands for adaptation
-
-
-def read(number: int, dt: float) -> tuple[FloatArray, FloatArray]:
-    """Level (T,) in units of the modulation around its mean, and spikes (T,), in bins of dt ms.
-
-    The files give amplitudes, relative to the largest, every 50 us, and spike times in us. The level of a bin is the mean of
-    20 log10(amplitude) over it, so that the spike of a bin answers what lies in the same bin or before.
-    """
-    folder = importlib.resources.files("nitime") / "data"
-    with (folder / f"grasshopper_stimulus{number}.txt").open() as file:
-        amplitude = np.loadtxt(file)[:, 1]
-    with (folder / f"grasshopper_spike_times{number}.txt").open() as file:
-        times = np.loadtxt(file) / 1000.0
-    per_bin = round(dt / SAMPLING)
-    level = 20 * np.log10(amplitude)
-    level = (level - level.mean()) / MODULATION
-    level = level[: len(level) // per_bin * per_bin].reshape(-1, per_bin).mean(1)
-    return level, np.bincount((times / dt).astype(np.int64), minlength=len(level))[: len(level)].astype(np.float64)
 
 
 class Fold:
@@ -76,7 +50,10 @@ class Fold:
         time_ms = np.arange(len(y)) * dt
         self.block = (time_ms // BLOCK).astype(np.int64)
         self.test = (time_ms // QUARTER).astype(np.int64) % 2 == held
-        self.train = ~self.test
+        self.half = ~self.test
+        # a bin whose history reaches into held-out time is not fitted; the network, which takes no history from there, sees it
+        reach = model.history.kernels(dt).shape[1] if model.history is not None else 0
+        self.train = self.half & ~reached(self.test, reach)
         self.seen = np.where(self.train, y, np.nan)
         columns = design(model, level[None, None], y[None], dt)[0]
         self.names = [*model.parameters[: len(columns)]]
@@ -146,7 +123,7 @@ class Network:
     def __init__(self, estimator: Estimator, fold: Fold) -> None:
         self.fold, self.estimator = fold, estimator
         begin = time.perf_counter()
-        x = np.stack([fold.seen, np.where(fold.train, fold.level, np.nan)]).astype(np.float32)
+        x = np.where(fold.half, np.stack([fold.y, fold.level]), np.nan).astype(np.float32)
         posterior = estimator.posterior(x[None], x.astype(np.float64))
         self.draws = posterior.sample(DRAWS, seed=0)
         self.names = list(estimator.prior.names)
@@ -229,7 +206,7 @@ def run(checkpoint: Path | None, dt: float = 1.0) -> dict[str, Any]:
     estimator = None if checkpoint is None else load(checkpoint)
     report: dict[str, Any] = {}
     for number, band in RECORDINGS.items():
-        level, y = read(number, dt)
+        level, y = grasshopper(number, dt)
         folds = [Fold(model, level, y, dt, held) for held in (1, 0)]
         answers = [compare(fold, estimator) for fold in folds]
         entry: dict[str, Any] = {}
@@ -254,10 +231,12 @@ def run(checkpoint: Path | None, dt: float = 1.0) -> dict[str, Any]:
                 "seconds": seconds,
                 "folds": [answer[name][2] for answer in answers],
             }
+        names = [folds[0].names[i] for i in folds[0].order]
         _print_drives(entry)
+        _print_widths(entry, names)
         report[str(number)] = {
             "methods": entry,
-            "names": [folds[0].names[i] for i in folds[0].order],
+            "names": names,
             "spikes_per_second": np.add.reduceat(y, np.arange(0, len(y), round(1000 / dt))).tolist(),
         }
     report["kernels"] = {"filters": model.filters.kernels(dt).tolist(), "history": model.history.kernels(dt).tolist()}  # type: ignore[union-attr]
@@ -274,3 +253,13 @@ def _print_drives(entry: dict[str, Any]) -> None:
             spread = f"+- {part['weight_error']:.2f}" if "weight_error" in part else spread
             gain = f", {part['gain']:+.1f} nats on the half fitted" if "gain" in part else ""
             print(f"  {name}: |w_hidden| {part['weight']:.2f} {spread}, tau {part['tau_ms']:.0f} ms{gain}")
+
+
+def _print_widths(entry: dict[str, Any], names: list[str]) -> None:
+    """How wide the network's posterior is beside the likelihood, for the input's weights and for the history's."""
+    for fold, plain in zip(
+        entry.get("amortized", {"folds": []})["folds"], entry["maximum likelihood"]["folds"], strict=False
+    ):
+        ratio = np.sqrt(np.diag(fold["covariance"]) / np.diag(plain["covariance"]))
+        means = {kind: np.median(ratio[[name.startswith(kind) for name in names]]) for kind in "wa"}
+        print(f"  amortized: sd over maximum likelihood's: input {means['w']:.1f}, history {means['a']:.1f} (medians)")

@@ -15,6 +15,7 @@ LEVEL = 0.95
 DRAWS = 5000
 NEWTON = 60
 SETTLED = 1e-6  # nats
+CHANGED = 3.0  # nats that a step gained, from which on the curvature is worked out anew
 FARTHEST = 30.0  # of a drive: beyond it nothing changes but the overflow
 
 
@@ -55,6 +56,12 @@ class HeldOut:
         return np.nanquantile(ratio, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist()
 
 
+def reached(held: Mask, reach: int) -> Mask:
+    """Bins (T,) that follow a held-out one by at most `reach` bins, and are not held out."""
+    last = np.maximum.accumulate(np.where(held, np.arange(len(held)), -reach - 1))
+    return (np.arange(len(held)) - last <= reach) & ~held
+
+
 def log_probability(y: FloatArray, eta: FloatArray, output: str) -> FloatArray:
     """Of counts (T,) at drives (T,): Bernoulli with logistic, or Poisson with exponential nonlinearity."""
     if output == "bernoulli":
@@ -72,7 +79,8 @@ def constant_rate(y: FloatArray, train: Mask, output: str) -> FloatArray:
 def penalised(
     x: FloatArray, y: FloatArray, ridge: FloatArray, output: str, start: FloatArray | None = None
 ) -> FloatArray:
-    """Coefficients (P,) at the maximum of the log-likelihood less half the ridge times their squares, by Newton's steps.
+    """Coefficients (P,) at the maximum of the log-likelihood less half the ridge times their squares, by Newton's
+    steps; where they are small, with the curvature of an earlier one.
 
     Args:
         x: (T, P), the first column constant.
@@ -89,18 +97,19 @@ def penalised(
     def loss(beta: FloatArray) -> float:
         return 0.5 * float(ridge @ beta**2) - float(log_probability(y, x @ beta, output).sum())
 
-    now = loss(beta)
+    now, gained, bent = loss(beta), math.inf, np.empty(0)
     for _ in range(NEWTON):
         eta = np.clip(x @ beta, -FARTHEST, FARTHEST)
         rate = 1 / (1 + np.exp(-eta)) if output == "bernoulli" else np.exp(eta)
-        curvature = rate * (1 - rate) if output == "bernoulli" else rate
-        hessian = (x * curvature[:, None]).T @ x + np.diag(ridge + 1e-9)
-        step = np.linalg.solve(hessian, x.T @ (y - rate) - ridge * beta)
+        if gained > CHANGED:
+            curvature = rate * (1 - rate) if output == "bernoulli" else rate
+            bent = (x * curvature[:, None]).T @ x + np.diag(ridge + 1e-9)
+        step = np.linalg.solve(bent, x.T @ (y - rate) - ridge * beta)
         length = 1.0
         while (then := loss(beta + length * step)) > now and length > 1e-4:
             length /= 2
         beta = beta + length * step
-        if now - then < SETTLED * max(1.0, abs(now) * 1e-3):
+        gained, now = now - then, then
+        if gained < SETTLED * max(1.0, abs(now) * 1e-3):
             break
-        now = then
     return beta

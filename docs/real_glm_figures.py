@@ -51,7 +51,8 @@ def grasshopper(report: dict[str, Any]) -> Figure:
         row[1].set_ylabel("drive per spike")
         row[1].set_title("own spikes" if number == "1" else "")
         row[1].set(xlim=(0, 60), ylim=(-7, 2))
-        row[0].legend(fontsize=8)
+        if number == "1":
+            row[0].legend(fontsize=8, loc="lower left")
         _drive(row[2], entry)
         _bars(row[3], entry["methods"])
     return figure
@@ -82,7 +83,7 @@ def _bars(ax: Axes, methods: dict[str, Any]) -> None:
     ax.axvline(methods["maximum likelihood"]["bits"], color="0.4", linestyle="--", linewidth=0.8)
     ax.set_yticks(range(len(methods)), list(methods), fontsize=8)
     ax.invert_yaxis()
-    ax.set_xlabel("held-out bits per spike, 95 %\n(dashed: maximum likelihood)")
+    ax.set_xlabel("held-out bits per spike, 95 %\n(dotted: constant rate;\ndashed: maximum likelihood)")
 
 
 def ca1(reports: Sequence[dict[str, Any]]) -> Figure:
@@ -109,7 +110,9 @@ def ca1(reports: Sequence[dict[str, Any]]) -> Figure:
     steps.axvline(0, color="0.4", linestyle="--")
     steps.set_yticks(range(len(SHOWN)), SHOWN)
     steps.invert_yaxis()
-    steps.set_xlabel("held-out bits per spike more than without hidden drive; mean over units, 95 %")
+    steps.set_xlabel(
+        "held-out bits per spike more than without hidden drive\n(dots: units; diamond: mean over units, 95 %)"
+    )
     return figure
 
 

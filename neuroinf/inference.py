@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,16 +21,20 @@ from neuroinf.datasets.simulation import Simulation
 from neuroinf.doubts import doubts
 from neuroinf.errors import InputError
 from neuroinf.models.examination import examine
-from neuroinf.models.novelty import Novelty, Score
+from neuroinf.models.novelty import FIT_ALONE, Novelty, Score
 from neuroinf.networks.densities import Density
 from neuroinf.networks.encoders import Encoder, ReadsStatistics
 from neuroinf.networks.glm_encoder import GLMEncoder
 from neuroinf.networks.pooling import SweepPooling
+from neuroinf.pieces import assembled, pieces, seen_by, unseen_length
 from neuroinf.posterior import Posterior
 from neuroinf.priors import Prior
-from neuroinf.recordings import BinnedRecording, Recording, binned, concerns, from_arrays, observe
+from neuroinf.recordings import BinnedRecording, Recording, binned, concerns, from_arrays
+from neuroinf.simulators.glm import GLM
 
 FloatArray = NDArray[np.floating]
+# what needs no network, of a neuron that was read in bins
+FIT_OF_BINS = "the fits made for this neuron alone, neuroinf.fits.logit_regression of rates, glm_likelihood of counts"
 
 
 @dataclass(frozen=True)
@@ -121,7 +126,10 @@ class Estimator:
                     f"{self.path} reads {self.observation.channels[0]}s in bins, found a voltage recording"
                 )
             channel, inputs = self.observation.channels[0], self.observation.width - 1
-            return self._from_bins(binned(channel, inputs, self.observation.dt, rate, spikes, stimulus, dt))
+            given = binned(
+                channel, inputs, self.observation.dt, rate, spikes, stimulus, dt, largest=self.largest_response
+            )
+            return self._from_bins(given)
         if rate is not None or isinstance(recording, BinnedRecording):
             raise InputError(f"{self.path} reads {', '.join(self.observation.channels)}, found a response in bins")
         if recording is None:
@@ -144,17 +152,27 @@ class Estimator:
         """Whether it reads a rate or counts in bins, rather than a voltage."""
         return self.observation.channels[0] in ("rate", "count")
 
+    @property
+    def largest_response(self) -> float:
+        """The largest value of a bin that its model can show: 1 for spikes or none, and for a logistic rate, which stays below."""
+        simulator = None if self.simulation is None else self.simulation.simulator
+        if not isinstance(simulator, GLM):
+            return math.inf
+        limited = simulator.output == "bernoulli" or (
+            simulator.output == "rate" and simulator.nonlinearity == "logistic"
+        )
+        return 1.0 if limited else math.inf
+
     def _from_bins(self, recording: BinnedRecording) -> Posterior:
         """Posterior of one neuron from its bins, which it keeps, so that its hidden input can be asked for."""
         steps, dt = len(recording.response), self.observation.dt
         inputs = None if recording.inputs is None else (recording.inputs[None], dt)
         continuous = {recording.channel: (recording.response[None], dt)}
         x = self.observation.assemble(1, steps * dt, continuous, None, inputs)[0]
-        pieces = x[None] if isinstance(self.encoder, GLMEncoder) else self._cut([x])
-        posterior = self.posterior(pieces, x.astype(np.float64))
-        longest = self._longest(steps)
-        if steps > longest:
-            posterior.warnings.append(f"{steps} bins, more than the {longest} of the longest simulation in training")
+        given = x[None] if isinstance(self.encoder, GLMEncoder) else pieces([x], self._longest)
+        posterior = self.posterior(given, x.astype(np.float64))
+        shortest = 1 if self.observation.duration is None else round(self.observation.duration[0] / self.observation.dt)
+        posterior.warnings.extend(unseen_length(steps, shortest, self._longest))
         return posterior
 
     @torch.inference_mode()
@@ -173,42 +191,17 @@ class Estimator:
         """
         return self._pieces([self._seen(sweep) for sweep in sweeps])
 
-    def _pieces(self, seen: Sequence[Recording]) -> NDArray[np.float32]:
-        return self._cut([self._assemble(sweep) for sweep in seen])
-
-    def _cut(self, seen: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-        """Sweeps (C, T) in pieces of equal length (S, C, T), none longer than a training row."""
-        pieces: list[NDArray[np.float32]] = []
-        for x in seen:
-            longest = self._longest(x.shape[-1])
-            count = -(-x.shape[-1] // longest)
-            length = -(-x.shape[-1] // count)
-            for start in range(0, x.shape[-1], length):
-                piece = np.full((x.shape[0], longest), np.nan, np.float32)
-                part = x[:, start : start + length]
-                piece[:, : part.shape[-1]] = part
-                pieces.append(piece)
-        width = max(piece.shape[-1] for piece in pieces)
-        return np.stack([np.pad(p, ((0, 0), (0, width - p.shape[-1])), constant_values=np.nan) for p in pieces])
-
-    def _longest(self, steps: int) -> int:
-        duration = self.provenance.get("duration")
-        return steps if duration is None else min(steps, round(float(duration) / self.observation.dt))
-
     def _seen(self, sweep: Recording) -> Recording:
-        seen = observe(sweep, self.observation.dt, self.observation.spike_cut, self.provenance.get("dt"))
-        if seen.voltage is None and seen.stimulus is None:
-            raise InputError(f"recording {sweep.name!r} has neither voltage nor stimulus: nothing to infer from")
-        return seen
+        return seen_by(self.observation, sweep, self.provenance.get("dt"))
 
-    def _assemble(self, seen: Recording) -> NDArray[np.float32]:
-        return self.observation.assemble(
-            1,
-            seen.samples * self.observation.dt,
-            {} if seen.voltage is None else {"voltage": (seen.voltage[None], self.observation.dt)},
-            None if seen.spikes is None else [seen.spikes],
-            None if seen.stimulus is None else (seen.stimulus[None, None], self.observation.dt),
-        )[0]
+    def _pieces(self, seen: Sequence[Recording]) -> NDArray[np.float32]:
+        return pieces([assembled(self.observation, sweep) for sweep in seen], self._longest)
+
+    @property
+    def _longest(self) -> int | None:
+        """Bins of the longest simulation in training; None if it does not say."""
+        duration = self.provenance.get("duration")
+        return None if duration is None else round(float(duration) / self.observation.dt)
 
     @torch.inference_mode()
     def posterior(self, sweeps: FloatArray, bins: NDArray[np.float64] | None = None) -> Posterior:
@@ -220,17 +213,17 @@ class Estimator:
         posterior by as much: a set of them is nothing that the network was trained on.
         """
         x = np.asarray(sweeps, np.float32)
-        pieces = self.features(x)
-        score = self._novelty(x, pieces)
-        warnings = [] if score is None else score.warnings()
+        features = self.features(x)
+        score = self._novelty(x, features)
+        warnings = [] if score is None else score.warnings(FIT_OF_BINS if self.reads_bins else FIT_ALONE)
         model = self.simulation
-        posterior = Posterior(self.prior, self.density, pieces, warnings, None, score, bins, model)
+        posterior = Posterior(self.prior, self.density, features, warnings, None, score, bins, model)
         if isinstance(self.encoder, SweepPooling) and len(x) > 1 and not posterior.contradictory:
             groups = torch.cat(
                 [self.features(part[None]) for part in np.split(x, range(self._most, len(x), self._most))]
             )
             posterior = Posterior(
-                self.prior, self.density, groups, warnings, pieces=pieces, novelty=score, simulation=model
+                self.prior, self.density, groups, warnings, pieces=features, novelty=score, simulation=model
             )
         warnings.extend(doubts(posterior))
         return posterior

@@ -19,7 +19,6 @@ from torch.distributions import Distribution
 from neuroinf.corner_plot import corner_plot
 from neuroinf.datasets.simulation import Simulation
 from neuroinf.errors import InputError
-from neuroinf.evaluation.symmetry import SignSymmetry
 from neuroinf.hidden_activity import HiddenActivity, hidden_activity, hidden_atoms
 from neuroinf.identification import TRADE_OFF, UNIDENTIFIED, correlation, sd_over_prior
 from neuroinf.models.novelty import Score
@@ -27,6 +26,7 @@ from neuroinf.networks.agreement import Pooled
 from neuroinf.networks.densities import Density
 from neuroinf.priors import Prior
 from neuroinf.simulators.glm import GLM
+from neuroinf.symmetry import SignSymmetry
 
 FloatArray = NDArray[np.float64]
 # the Monte Carlo error of a mean is then a sixtieth of the posterior's own sd; more would take longer than the network

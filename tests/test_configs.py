@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from neuroinf.commands.simulate import read_data
 from neuroinf.experiment import LOGGED, experiment
 from neuroinf.network_study import is_network_study
 from neuroinf.selection import is_selection, selection
@@ -53,6 +54,16 @@ def test_configuration_of_a_selection(path: Path, elsewhere: Path) -> None:
     assert cli.model.simulator is cli.datamodule.simulation.simulator
     assert cli.trainer.max_epochs and cli.config.name != "run"
     assert [entry.name for entry in elsewhere.iterdir()] == ["configs"]
+
+
+@pytest.mark.parametrize("path", [*CONFIGS, *EXAMPLES], ids=name)
+def test_configuration_is_read_by_the_commands_that_need_its_data_alone(path: Path, elsewhere: Path) -> None:
+    """`neuroinf simulate` and `fit` pass over all that belongs to the training, whatever it is called."""
+    data, output = read_data(["--config", str(path)])
+    written = yaml.safe_load(path.read_text())["data"]
+    assert data.path == written["path"] and output is None
+    assert data.simulation.n == written["simulation"]["n"]
+    assert not list(elsewhere.iterdir())
 
 
 def test_names_and_files_of_configurations_differ() -> None:

@@ -21,6 +21,13 @@ def evaluate_from_command_line(arguments: Sequence[str]) -> None:
     parser.add_argument("--neurons", type=int, help="test at most so many neurons")
     parser.add_argument("--fits", type=int, default=200, help="fit at most so many one by one (200)")
     parser.add_argument("--noise", type=float, nargs="+", help="noise levels; the first is reported in metrics.json")
+    parser.add_argument(
+        "--without",
+        nargs="+",
+        default=[],
+        metavar="METHOD",
+        help="leave out fits, such as gradient_descent, the slowest",
+    )
     parser.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help="a package of your own classes")
     options = parser.parse_args(list(arguments))
     if options.neurons is not None and options.neurons < 1:
@@ -39,6 +46,7 @@ def evaluate_from_command_line(arguments: Sequence[str]) -> None:
         neurons=options.neurons,
         fits=options.fits,
         noise=options.noise,
+        without=options.without,
         trust=options.trust,
     )
     print((output / "table.txt").read_text(), end="")

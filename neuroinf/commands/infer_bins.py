@@ -33,7 +33,7 @@ def infer_bins(estimator: Estimator, paths: Sequence[Path], output: Path | None,
             "neuroinf infer: two recordings have one name and would be written over each other: rename one"
         )
     channel, inputs, dt = estimator.observation.channels[0], estimator.observation.width - 1, estimator.observation.dt
-    recordings = [read_binned(path, channel, inputs, dt) for path in paths]
+    recordings = [read_binned(path, channel, inputs, dt, estimator.largest_response) for path in paths]
     results: list[dict[str, Any]] = []
     answers: list[tuple[Posterior, HiddenActivity | None]] = []
     for path, recording in zip(paths, recordings, strict=True):

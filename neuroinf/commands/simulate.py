@@ -39,7 +39,7 @@ def read_data(arguments: Sequence[str]) -> tuple[SimulationDataModule, str | Non
     parser.add_argument("--config", action="config", help="the experiment's YAML")
     parser.add_argument("--output", type=str | None, default=None, help="write here instead of data.path")
     parser.add_class_arguments(SimulationDataModule, "data")
-    for training in ("model", "trainer", "early_stopping", "checkpoint"):
+    for training in ("model", "trainer", "early_stopping", "checkpoint", "readout"):
         parser.add_argument(f"--{training}", type=dict[str, Any] | None, default=None, help="of train.py; passed over")
     for training in ("name", "runs"):
         parser.add_argument(f"--{training}", type=str | None, default=None, help="of train.py; passed over")

@@ -1,4 +1,4 @@
-"""The classifier two-sample test of the simulation-based inference benchmark, setting for setting.
+"""The classifier two-sample test of the simulation-based inference benchmark, setting for setting, and its upper limit.
 
 `calibration.c2st` is the everyday one: the same idea, a tenth of the time, from samples by the hundred. This one is for
 comparing with published numbers, which depend on the classifier.
@@ -67,3 +67,28 @@ def benchmark_c2st(reference: FloatArray, samples: FloatArray, folds: int = 5) -
     split = KFold(folds, shuffle=True, random_state=SEED)
     labels = np.repeat([0.0, 1.0], len(reference))
     return float(np.mean(cross_val_score(network, both, labels, cv=split, scoring="accuracy")))
+
+
+def best_accuracy(
+    reference_target: FloatArray, reference_density: FloatArray, target: FloatArray, density: FloatArray
+) -> float:
+    r"""What the best of all classifiers would reach, where the true posterior p is known but for its constant.
+
+    .. math:: \tfrac12 + \tfrac12 \mathrm{TV}(p, q), \qquad \mathrm{TV}(p, q) = \mathbb E_p [\max(0, 1 - q / p)],
+        \qquad p = \tilde p / Z, \quad Z = \mathbb E_q [\tilde p / q]
+
+    No classifier's expected accuracy on what it was not trained on is higher: this is an upper limit of the C2ST,
+    in seconds, and sees what a small perceptron misses.
+
+    Args:
+        reference_target: :math:`\log \tilde p` (n,), log-likelihood plus log prior, at samples of p.
+        reference_density: :math:`\log q` (n,) there, in the same units.
+        target: :math:`\log \tilde p` (m,) at samples of q.
+        density: :math:`\log q` (m,) there.
+
+    Returns:
+        From 0.5 for the same distribution to 1 for two that do not overlap.
+    """
+    evidence = np.logaddexp.reduce(target - density) - np.log(len(target))
+    ratio = np.exp(np.minimum(reference_density - (reference_target - evidence), 0.0))
+    return float(0.5 + 0.5 * np.mean(1 - ratio))

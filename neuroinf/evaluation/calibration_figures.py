@@ -72,7 +72,11 @@ def rank_ecdf(truth: FloatArray, samples: FloatArray, prior: Prior, method: str 
     for j, (ax, name) in enumerate(zip(axes, prior.names, strict=True)):
         _bands(ax, int(known.sum()), s, difference=True)
         ax.step([0, *z, 1], [0, *(fraction[:, j] - z), 0], where="mid", color=COLOURS[0], linewidth=1.4)
-        ax.set(xlabel=f"rank of the true {name}, from 0 to 1", ylabel="ranks below, less uniform", xlim=(0, 1))
+        ax.set(
+            xlabel=f"rank of the true {name}, from 0 to 1",
+            ylabel="fraction of neurons below, less expected",
+            xlim=(0, 1),
+        )
         reach = max(1.1 * most, 1.6 * _half_width(int(known.sum()), s))
         ax.set_ylim(-reach, reach)
         ax.set_title(f"{name}: {_p(p[j])}", fontsize=10)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from neuroinf.priors import Prior
 
 FloatArray = NDArray[np.float64]
 Observations = NDArray[np.floating[Any]]
+LINE_EVERY = 15.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -87,11 +89,17 @@ class Comparison:
 
 
 def run(
-    methods: Mapping[str, Method], observe: Observe, truth: FloatArray, prior: Prior, conditions: Sequence[Condition]
+    methods: Mapping[str, Method],
+    observe: Observe,
+    truth: FloatArray,
+    prior: Prior,
+    conditions: Sequence[Condition],
+    progress: bool = False,
 ) -> Comparison:
     """Run every method on the same observations, the prior's mean first.
 
     A method that does not say how long a neuron takes is timed: wall-clock time of the call over the rows it answered.
+    With `progress`, lines on stderr say now and then how far it is; the time left is a guess from the answers so far.
 
     Raises:
         ValueError: if a condition's name is not unique, or a method is called prior_mean.
@@ -99,6 +107,8 @@ def run(
     if len({c.name for c in conditions}) < len(conditions) or "prior_mean" in methods:
         raise ValueError("conditions need different names, and prior_mean is always there")
     estimates: dict[str, dict[str, Estimates | None]] = {}
+    total, done, start = len(methods) * len(conditions), 0, time.perf_counter()
+    last = start
     for condition in conditions:
         x = observe(condition)
         answers: dict[str, Estimates | None] = {"prior_mean": prior_mean(prior, len(truth))}
@@ -112,6 +122,11 @@ def run(
                     timed = seconds / int(answer.answered.sum())
                 answer = replace(answer, method=name, seconds_per_neuron=timed)
             answers[name] = answer
+            done, now = done + 1, time.perf_counter()
+            if progress and (now - last > LINE_EVERY or done == total):
+                last, left = now, (now - start) / done * (total - done)
+                where = f"{name}, {condition.name}"
+                print(f"compare: {done} of {total} ({where}), {left:.0f} s left", file=sys.stderr, flush=True)
         estimates[condition.name] = answers
     return Comparison(truth, prior, tuple(conditions), estimates)
 

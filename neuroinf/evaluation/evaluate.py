@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from neuroinf import __version__
 from neuroinf.destinations import check_folder
+from neuroinf.errors import InputError
 from neuroinf.evaluation import calibration_figures, figures
 from neuroinf.evaluation.ceiling import sd_over_bound
 from neuroinf.evaluation.comparison import Comparison, Condition, Method, NearestNeighbour, cost, run
@@ -22,13 +23,15 @@ from neuroinf.evaluation.held_out import HeldOut, held_out, training_rows
 from neuroinf.evaluation.identifiability import combine_effects, effects_by_simulation, identifiability
 from neuroinf.evaluation.methods import Amortized, Fitted, Refined
 from neuroinf.evaluation.metrics import method_metrics, not_above, write_metrics
+from neuroinf.evaluation.paired import paired
 from neuroinf.evaluation.report import Report, terminal_report, write_report
 from neuroinf.evaluation.study import study_losses
 from neuroinf.evaluation.sweeps import by_number_of_sweeps, sweeps_figure
-from neuroinf.evaluation.symmetry import SignSymmetry
+from neuroinf.evaluation.symmetry import fold_comparison, symmetry_scores
 from neuroinf.fits import ByTwin, by_twin, per_neuron_fits, refinements
 from neuroinf.fits.glif_family import trace
 from neuroinf.inference import load
+from neuroinf.symmetry import SignSymmetry
 
 FloatArray = NDArray[np.float64]
 # noise levels of the comparison, mV; the first is the one that metrics.json reports
@@ -39,6 +42,7 @@ EFFECT_ROWS = 32
 # longest over shortest duration in training, from which on they are conditions of their own
 WIDE = 10
 MOST_WITH_SWEEPS = 1000
+DPI = 130
 # what metrics.json always names, in its order
 METHODS = ("prior_mean", "nearest_neighbour", "amortized", "amortized_refined", "per_neuron_fit")
 
@@ -51,6 +55,7 @@ def evaluate(
     neurons: int | None = None,
     fits: int = 200,
     noise: Sequence[float] | None = None,
+    without: Sequence[str] = (),
     trust: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Compare a checkpoint with the prior, the nearest training neuron and the fits made for each neuron alone.
@@ -68,13 +73,14 @@ def evaluate(
         noise: Levels of observation noise in the first noisy channel's unit, the first being the one reported in
             metrics.json. By default 0.5, 0, 0.1 and 2 mV; where the unit is another, 1, 0 and 4 times the noise in training,
             of all channels.
+        without: Fits and refinements to leave out, such as gradient_descent, by far the slowest.
         trust: Packages of one's own whose classes the checkpoint may name.
 
     Returns:
         The content of metrics.json.
 
     Raises:
-        InputError: on a bad checkpoint or dataset; nothing is written then.
+        InputError: on a bad checkpoint or dataset, or if there is no such method to leave out.
     """
     folder = output or Path("reports") / checkpoint.stem
     check_folder(folder, "output")
@@ -85,19 +91,26 @@ def evaluate(
     rng = np.random.default_rng(0)
     simulator, prior = test.simulation.simulator, estimator.prior
     first, symmetry = conditions[0], SignSymmetry.of(simulator, prior)
+    fitted = per_neuron_fits(test.simulation, prior, test.observation.dt, rng)
+    refined = refinements(test.simulation, prior, test.observation.dt)
+    if unknown := set(without) - fitted.keys() - refined.keys():
+        there = ", ".join([*fitted, *refined])
+        raise InputError(
+            f"without: expected methods that can be left out ({there}), found {', '.join(sorted(unknown))}"
+        )
+    fitted = {name: fit for name, fit in fitted.items() if name not in without}
+    refined = {name: one for name, one in refined.items() if name not in without}
     training = training_rows(estimator, folder, tuple(trust))
     folder.mkdir(parents=True, exist_ok=True)
     clean = dataclasses.replace(first, missing=())
-    fitted = per_neuron_fits(test.simulation, prior, test.observation.dt, rng)
-    refined = refinements(test.simulation, prior, test.observation.dt)
     methods: dict[str, Method] = {
         "nearest_neighbour": NearestNeighbour(training.observe(clean), training.truth),
         "amortized": Amortized(estimator, test.truth, symmetry),
         **{name: Fitted(name, fit, test, fits, first) for name, fit in fitted.items()},
         **{name: Refined(name, estimator, one, test, fits) for name, one in refined.items()},
     }
-    answered = run(methods, test.observe, test.truth, prior, conditions)
-    comparison = symmetry.fold_comparison(answered)
+    answered = run(methods, test.observe, test.truth, prior, conditions, progress=True)
+    comparison = fold_comparison(symmetry, answered)
     truth, scored = comparison.truth, comparison.prior
     # at random: the rows of a grid are in order, and the first ones all lie in one corner of it
     some = np.sort(rng.permutation(len(test.rows))[:EFFECT_ROWS])
@@ -115,13 +128,18 @@ def evaluate(
         document["identifiability"][name]["sd_over_bound"] = entry
     found = findings(test, first, answered.given(first), fits)
     document |= found.entries
-    document["symmetries"] = symmetry.scores(test.truth, answered.given(first))
+    document["symmetries"] = symmetry_scores(symmetry, test.truth, answered.given(first))
     answers = document["methods"]
     given = comparison.estimates[first.name]
     for name, answer in given.items():
         network = given["amortized"]
         if answer is not None and network is not None and name != "amortized":
             answers[name]["not_above_amortized"] = not_above(truth, answer.mean, network.mean, scored)
+            answers[name]["beside_amortized"] = paired(truth, answer.mean, network.mean, scored, rng)
+    for name, fit in fitted.items():
+        answers[name]["asked"] = min(fits, len(truth) if fit.most is None else fit.most, len(truth))
+    for name, one in refined.items():
+        answers[name] |= {"asked": min(fits, len(truth)), "answers": one.answers}
     fit, amortized = answers.get("per_neuron_fit"), answers["amortized"]
     document["cost"] = cost(
         estimator.provenance.get("simulation_seconds"),
@@ -139,14 +157,15 @@ def evaluate(
         drawn.append(("sweeps", caption, sweeps_figure(document["sweeps"], prior)))
     write_metrics(folder / "metrics.json", document)
     for name, _, figure in drawn:
-        figure.savefig(folder / f"{name}.png", dpi=150)
+        figure.savefig(folder / f"{name}.png", dpi=DPI, metadata={"Software": None})
     write_report(
         folder / "report.html",
         Report(
             title=f"{checkpoint.name} beside per-neuron fits",
             metrics=document,
             units=dict(zip(scored.names, scored.units, strict=True)),
-            figures=[(caption, figure) for _, caption, figure in drawn],
+            # as they were saved: a figure takes seconds to draw
+            figures=[(caption, folder / f"{name}.png") for name, caption, _ in drawn],
             conditions={c.name: comparison.metrics(c) for c in conditions[1:]},
             losses=losses,
             provenance=_provenance(checkpoint, test, estimator.training_seconds),

@@ -56,13 +56,17 @@ def recovery(truth: FloatArray, estimates: Estimates, prior: Prior) -> Figure:
 
 
 def error_against_time(comparison: Comparison) -> Figure:
-    """Error (nrmse, mean over parameters) against seconds per neuron: a line per method, a point per condition."""
+    """Error (nrmse, mean over parameters) against seconds per neuron: a line per method, a point per condition.
+
+    A line goes from the shortest to the longest stretch, or from the least to the most noise, and on to missing channels.
+    """
+    conditions = sorted(comparison.conditions, key=lambda c: (len(c.missing), c.duration or 0.0, sum(c.noise.values())))
     figure, (ax,) = panels(1, width=7.5, height=4.8)
     floor = math.nan
     methods = dict.fromkeys(m for answers in comparison.estimates.values() for m in answers)
     for k, method in enumerate(methods):
-        seconds, errors, labels = [], [], []
-        for number, condition in enumerate(comparison.conditions, start=1):
+        seconds, errors, labels, answered = [], [], [], 0
+        for number, condition in enumerate(conditions, start=1):
             answer = comparison.estimates[condition.name].get(method)
             if answer is None:
                 continue
@@ -73,14 +77,16 @@ def error_against_time(comparison: Comparison) -> Figure:
                 seconds.append(answer.seconds_per_neuron)
                 errors.append(error)
                 labels.append(number)
+                answered = max(answered, int(answer.answered.sum()))
         if not errors:
             continue
         look = style(k - 1)
-        ax.plot(seconds, errors, **look, label=method, markersize=7, linewidth=1, markerfacecolor="white")
+        label = method if answered == len(comparison.truth) else f"{method} ({answered} neurons)"
+        ax.plot(seconds, errors, **look, label=label, markersize=7, linewidth=1, markerfacecolor="white")
         for x, y, text in _merged(seconds, errors, labels):
             ax.annotate(text, (x, y), textcoords="offset points", xytext=(7, -3), fontsize=8)
     ax.axhline(floor, **BASELINE, label="prior mean")
-    names = "\n".join(f"{i} {c.name}" for i, c in enumerate(comparison.conditions, start=1))
+    names = "\n".join(f"{i} {c.name}" for i, c in enumerate(conditions, start=1))
     ax.text(1.02, 0.0, f"conditions\n{names}", transform=ax.transAxes, fontsize=8, va="bottom")
     ax.set(xscale="log", yscale="log", xlabel="time for one neuron (s)")
     ax.set_ylabel("error (nrmse, fraction of the prior's range)")
@@ -147,16 +153,22 @@ def calibration_curve(truth: FloatArray, samples: FloatArray, prior: Prior, meth
     levels = np.linspace(0.02, 0.98, 49)
     n = int(np.isfinite(samples).all(axis=(1, 2)).sum())
     seen = coverage_curve(truth, samples, levels.tolist())
-    figure, (ax,) = panels(1, width=6.0, height=4.6)
+    # no two curves of a panel look the same
+    number = -(-len(prior.names) // len(COLOURS))
+    parts = np.array_split(np.arange(len(prior.names)), number)
+    figure, axes = panels(number, width=6.0 if number == 1 else 4.6, height=4.6)
     band = stats.binom.ppf([[SIGNIFICANCE / 2], [1 - SIGNIFICANCE / 2]], n, levels) / max(n, 1)
-    ax.fill_between(levels, band[0], band[1], color="0.88", label="honest, n = " + str(n))
-    ax.plot([0, 1], [0, 1], **BASELINE)
-    for j, name in enumerate(prior.names):
-        look = style(j)
-        ax.plot(levels, seen[:, j], **look, markevery=6, markersize=5, linewidth=1.2, label=name)
-    ax.set(xlabel="stated probability of the interval", ylabel="fraction of neurons inside", xlim=(0, 1), ylim=(0, 1))
-    ax.set_title(f"{method}: calibration (below the diagonal: too sure)", fontsize=10)
-    ax.legend(fontsize=8, loc="upper left")
+    for ax, part in zip(axes, parts, strict=True):
+        ax.fill_between(levels, band[0], band[1], color="0.88", label=f"{100 * (1 - SIGNIFICANCE):g} % of the honest")
+        ax.plot([0, 1], [0, 1], **BASELINE)
+        for k, j in enumerate(part.tolist()):
+            look = style(k)
+            ax.plot(levels, seen[:, j], **look, markevery=6, markersize=5, linewidth=1.2, label=prior.names[j])
+        ax.set(
+            xlabel="stated probability of the interval", ylabel="fraction of neurons inside", xlim=(0, 1), ylim=(0, 1)
+        )
+        ax.legend(fontsize=8, loc="upper left")
+    figure.suptitle(f"{method}: calibration (below the diagonal: too sure), n = {n}", fontsize=10)
     return figure
 
 

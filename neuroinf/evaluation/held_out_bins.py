@@ -125,7 +125,8 @@ def predicted_bins(
 
     Beside the methods stand `true_parameters`, which no method comes below but by chance, and `constant_rate`. A method may have
     answered fewer neurons than another: what it loses against the true parameters of the same neurons is `rmse_over_true`, the
-    median ratio, or `bits_per_bin_below_true`, the median difference.
+    median ratio, or `bits_per_bin_below_true`, the median difference. Of counts, `amortized_above` is the mean over neurons of what
+    the network's bits per bin are above the method's, with its standard error `amortized_above_se`.
 
     Args:
         neurons: n of them.
@@ -148,8 +149,20 @@ def predicted_bins(
         else:
             loss = {"bits_per_bin_below_true": best["held_out_bits_per_bin"] - scores["held_out_bits_per_bin"]}
         medians = {key: _median(values) for key, values in (scores | loss).items()}
-        entries[method] = {**dict.fromkeys(PREDICTIVE), **medians, "n": n_scored}
+        entries[method] = {**dict.fromkeys(PREDICTIVE), **medians, **_above(found, method), "n": n_scored}
     return entries
+
+
+def _above(found: dict[str, dict[str, FloatArray]], method: str) -> dict[str, float | None]:
+    """Mean and standard error, over neurons, of how many bits the network is above a method; empty for rates."""
+    if "amortized" not in found or "held_out_bits_per_bin" not in found[method]:
+        return {}
+    difference = found["amortized"]["held_out_bits_per_bin"] - found[method]["held_out_bits_per_bin"]
+    known = difference[np.isfinite(difference)]
+    keys = ("amortized_above", "amortized_above_se")
+    if method == "amortized" or len(known) < 2:
+        return dict.fromkeys(keys)
+    return dict(zip(keys, (float(known.mean()), float(known.std(ddof=1) / math.sqrt(len(known)))), strict=True))
 
 
 def _median(values: FloatArray) -> float | None:

@@ -15,16 +15,18 @@ from torch.distributions import Distribution
 from neuroinf.evaluation.comparison import Condition
 from neuroinf.evaluation.estimates import Estimates
 from neuroinf.evaluation.held_out import HeldOut
-from neuroinf.evaluation.symmetry import SignSymmetry
 from neuroinf.fits import PerNeuronFit, Refinement, Start
 from neuroinf.inference import Estimator
 from neuroinf.networks.flow import FlowPosterior
 from neuroinf.posterior import draw
 from neuroinf.priors import Prior
+from neuroinf.symmetry import SignSymmetry
 
 FloatArray = NDArray[np.float64]
 # samples whose density is evaluated: expected coverage then has steps of a hundredth
 DENSITY_SAMPLES = 100
+# densities computed together: fewer are as slow to call as these are to compute, more would leave the cache
+AT_ONCE = 2**11
 
 
 @dataclass(frozen=True)
@@ -61,12 +63,12 @@ class Amortized:
         truth = torch.from_numpy(self.truth)
         some = torch.from_numpy(samples[:, :DENSITY_SAMPLES]).transpose(0, 1)
         log_prob = self._log_density(posterior, truth)
-        # one draw of every neuron at a time: all at once would leave the cache
-        of_samples = np.stack([self._log_density(posterior, part) for part in some], axis=1)
+        parts = some.split(max(1, AT_ONCE // len(x)))
+        of_samples = np.concatenate([self._log_density(posterior, part) for part in parts]).T
         return Estimates("amortized", mean, samples, samples.std(1), log_prob, seconds, of_samples)
 
     def _log_density(self, posterior: Distribution, theta: Tensor) -> FloatArray:
-        """Log-density (n,) of theta (n, P) or any of its reflections, natural units, under n posteriors over z."""
+        """Log-density (..., n) of theta (..., n, P) or any of its reflections, natural units, under n posteriors over z."""
         points = self.symmetry.reflections(theta)
         return np.logaddexp.reduce([log_density(posterior, self.estimator.prior, point) for point in points])
 
@@ -155,13 +157,15 @@ class Refined:
         if self.refinement.draws and posterior is not None:
             theta = draw(posterior, prior, self.refinement.draws, self.seed)
             each = torch.from_numpy(theta).transpose(0, 1)
-            return Start(theta, np.stack([log_density(posterior, prior, part) for part in each], axis=1))
+            together = max(1, AT_ONCE // len(theta))
+            found = [log_density(posterior, prior, part) for part in each.split(together)]
+            return Start(theta, np.concatenate(found).T)
         if isinstance(posterior, FlowPosterior):  # its Gaussian's centre is as good a start, and needs no draws
             return Start(prior.from_unconstrained(posterior.location.double()).numpy()[:, None])
         return Start(prior.from_unit(density.unit_mean(features, prior).clamp(0, 1).numpy())[:, None])
 
 
 def log_density(posterior: Distribution, prior: Prior, theta: Tensor) -> FloatArray:
-    """Log-density (n,) of theta (n, P), natural units, under n posteriors over z."""
+    """Log-density (..., n) of theta (..., n, P), natural units, under n posteriors over z."""
     z = prior.to_unconstrained(theta).float()
     return (posterior.log_prob(z).double() + prior.log_abs_det(theta)).numpy()

@@ -16,7 +16,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from neuroinf.evaluation.metrics import check_metrics, plain
-from neuroinf.evaluation.verdict import Loss, duration, verdict
+from neuroinf.evaluation.verdict import Loss, verdict
+from neuroinf.evaluation.wording import duration
 
 _DPI = 110
 
@@ -29,7 +30,7 @@ class Report:
         title: Heading.
         metrics: The content of metrics.json.
         units: Unit of each parameter, by name.
-        figures: Captions and figures, in order.
+        figures: Captions and figures, or the PNG that one was saved as, in order.
         conditions: Under other conditions than that of `metrics`: for each one's name, each method's entry M or None
             (`Comparison.metrics`).
         losses: Losses to be judged against predicting the mean.
@@ -40,7 +41,7 @@ class Report:
     title: str
     metrics: Mapping[str, Any]
     units: Mapping[str, str]
-    figures: Sequence[tuple[str, Figure]] = ()
+    figures: Sequence[tuple[str, Figure | Path]] = ()
     conditions: Mapping[str, Mapping[str, Mapping[str, Any] | None]] = field(default_factory=dict)
     losses: Sequence[Loss] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
@@ -172,8 +173,12 @@ def _mean(scores: Mapping[str, float | None]) -> float | None:
     return math.fsum(known) / len(known) if known and len(known) == len(scores) else None
 
 
-def _embedded(figure: Figure) -> str:
+def _embedded(figure: Figure | Path) -> str:
     """A figure as the text of a data URI."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    if isinstance(figure, Path):
+        content = figure.read_bytes()
+    else:
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
+        content = buffer.getvalue()
+    return "data:image/png;base64," + base64.b64encode(content).decode("ascii")

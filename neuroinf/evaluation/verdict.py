@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,7 +10,9 @@ import numpy as np
 
 from neuroinf.evaluation.calibration import coverage_p
 from neuroinf.evaluation.metrics import SIGNIFICANCE
+from neuroinf.evaluation.paired import FEWEST
 from neuroinf.evaluation.symmetry import GUESSING
+from neuroinf.evaluation.wording import duration, listed
 
 Document = Mapping[str, Any]
 
@@ -183,22 +185,32 @@ def _losses(losses: Sequence[Loss]) -> list[str]:
 
 
 def _against_others(metrics: Document, network: str) -> list[str]:
-    methods = metrics["methods"]
-    if network not in methods:
-        return []
+    """On the neurons that both answered, and only what they are enough to decide; see `paired`."""
     sentences = []
-    for other, entry in methods.items():
-        if other in ("prior_mean", network):
+    for other, entry in metrics["methods"].items():
+        found = entry.get(f"beside_{network}")
+        if not found or other == "prior_mean" or not found["n"]:
             continue
-        ours, theirs = [], []
+        n = found["n"]
+        if n < FEWEST:
+            few = f"only {n} neuron was" if n == 1 else f"only {n} neurons were"
+            sentences.append(
+                f"Against {other} nothing can be said of the errors: {few} answered by both, and {FEWEST} are needed."
+            )
+            continue
+        smaller, larger, alike = [], [], []
         for name in metrics["parameters"]:
-            a, b = methods[network]["nrmse"][name], entry["nrmse"][name]
-            if a is not None and b is not None:
-                (ours if a < b else theirs).append(name)
-        if ours or theirs:
-            parts = [f"smaller error for {listed(ours)}"] if ours else []
-            parts += [f"no smaller error for {listed(theirs)}"] if theirs else []
-            sentences.append(f"Against {other} the network has {' and '.join(parts)}.")
+            if found["p"][name] >= SIGNIFICANCE:
+                alike.append(name)
+            else:
+                (smaller if found["nrmse_other"][name] < found["nrmse"][name] else larger).append(name)
+        parts = [f"smaller error for {listed(smaller)}"] if smaller else []
+        parts += [f"larger error for {listed(larger)}"] if larger else []
+        parts += [f"no difference that {n} neurons show for {listed(alike)}"] if alike else []
+        sentences.append(
+            f"Against {other} the network has {'; '.join(parts)} ({n} neurons that both answered, paired test, p < "
+            f"{SIGNIFICANCE:g})."
+        )
     return sentences
 
 
@@ -207,6 +219,11 @@ def _calibration(metrics: Document) -> list[str]:
     for method, entry in metrics["methods"].items():
         known = {name: value for name, value in entry["coverage_90"].items() if value is not None}
         if not known:
+            continue
+        if entry["n"] < FEWEST:
+            sentences.append(
+                f"Too few answers to judge the intervals of {method}: {entry['n']}, and {FEWEST} are needed."
+            )
             continue
         p = coverage_p(np.array(list(known.values())), entry["n"], 0.9)
         off = [(name, known[name]) for name, value in zip(known, p, strict=True) if value < SIGNIFICANCE]
@@ -239,12 +256,20 @@ def _calibration(metrics: Document) -> list[str]:
 def _unanswered(metrics: Document) -> list[str]:
     n = metrics["n_test"]
     return [
-        f"{method} answered {entry['n']} of {n} neurons; its scores are over those."
-        if entry["n"]
-        else f"{method} has no answer here."
+        _answered(method, entry, n) if entry["n"] else f"{method} has no answer here."
         for method, entry in metrics["methods"].items()
         if entry["n"] < n
     ]
+
+
+def _answered(method: str, entry: Document, n: int) -> str:
+    """With the reason: it was not asked about the others, or has no answer for neurons like some of these."""
+    asked = entry.get("asked")
+    of = f"{n} neurons" if asked is None or asked >= n else f"the {asked} neurons (of {n}) that it was asked about"
+    why = (
+        f": it has an answer only for {entry['answers']}" if entry["n"] < (asked or n) and entry.get("answers") else ""
+    )
+    return f"{method} answered {entry['n']} of {of}{why}; its scores are over those."
 
 
 def _cost(metrics: Document) -> list[str]:
@@ -258,19 +283,3 @@ def _cost(metrics: Document) -> list[str]:
     if fit <= amortized:
         return [f"Simulating and training never pay in time: a fit is as quick as the network ({each})."]
     return [f"From how many neurons on the network pays is not known: a cost was not recorded ({each})."]
-
-
-def listed(names: Iterable[str]) -> str:
-    """Names as in a sentence: "a, b and c"."""
-    items = list(names)
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else "none"
-
-
-def duration(seconds: float | None) -> str:
-    """A duration in the unit that suits it: us, ms, s, min or h; a dash if there is none."""
-    if seconds is None:
-        return "-"
-    for size, unit in ((3600.0, "h"), (60.0, "min"), (1.0, "s"), (1e-3, "ms")):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds / 1e-6:.3g} us" if seconds > 0 else "0 s"

@@ -110,8 +110,10 @@ class Refinement:
             what is observed.
         draws: Number D of posterior samples that it starts from; 0: from the posterior's centre alone, D = 1.
         samples: Number S that it gives.
+        answers: The neurons that it has an answer for, in words; empty: any.
     """
 
     run: Callable[[Evidence, Start, int, np.random.Generator], Answer | None]
     draws: int = 0
     samples: int = 1000
+    answers: str = ""

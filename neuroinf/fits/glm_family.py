@@ -90,7 +90,8 @@ def refinements(simulation: Simulation, simulator: GLM, prior: Prior) -> dict[st
         answered = sum(len(rows) for _, rows in groups)
         return Answer(mean, drawn, doubtful / answered, (time.perf_counter() - begin) / answered)
 
-    return {"amortized_refined": Refinement(run, DRAWS, SAMPLES)}
+    normal = "normal and " if simulator.output == "rate" else ""
+    return {"amortized_refined": Refinement(run, DRAWS, SAMPLES, f"inputs that are {normal}not correlated")}
 
 
 def _sampled(
@@ -193,7 +194,9 @@ class _Fits:
             return self._nothing(evidence), 0.0
         variance = np.array([moments(law)[1] ** 2 for law in hidden_laws(self.simulation, seen.x)])
         inputs, seed = np.delete(seen.design, self._bias, axis=1), int(self.rng.integers(2**31))
-        found = descend(seen.y, inputs, variance, seed, nonlinearity=self.simulator.nonlinearity)
+        found = descend(
+            seen.y, inputs, variance, seed, nonlinearity=self.simulator.nonlinearity, progress="gradient_descent"
+        )
         return self._theta(found.weights, found.bias, found.hidden_weight), found.seconds / len(seen.y)
 
     def maximum_likelihood(self, evidence: Evidence) -> tuple[FloatArray, float]:

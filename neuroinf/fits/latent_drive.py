@@ -93,8 +93,10 @@ def predictive_log_likelihood(
         InputError: counts that the output cannot give, an eta that is not finite, or shapes that differ.
     """
     eta, count = _checked(eta, count, output)
-    values, transition, reach = drive_chain(tau, states)
-    log_likelihood, _ = forward(eta, count, float(weight), values, transition, reach, FAMILIES[output, nonlinearity])
+    steady = np.zeros(len(eta), np.int64)
+    log_likelihood, _ = forward(
+        eta, count, float(weight), *_chains(tau, states, np.ones(1)), steady, FAMILIES[output, nonlinearity]
+    )
     return log_likelihood
 
 
@@ -109,10 +111,11 @@ def hidden_drive(
 ) -> HiddenDrive:
     """The hidden drive given all bins; arguments as in `predictive_log_likelihood`."""
     eta, count = _checked(eta, count, output)
-    values, transition, reach = drive_chain(tau, states)
+    chain, steady = _chains(tau, states, np.ones(1)), np.zeros(len(eta), np.int64)
     family = FAMILIES[output, nonlinearity]
-    _, filtered = forward(eta, count, float(weight), values, transition, reach, family)
-    _, _, posterior, _ = backward(eta, count, float(weight), values, transition, reach, family, filtered)
+    _, filtered = forward(eta, count, float(weight), *chain, steady, family)
+    _, _, posterior, _ = backward(eta, count, float(weight), *chain, steady, family, filtered)
+    values = chain[0]
     mean = posterior @ values
     return HiddenDrive(mean, np.sqrt(np.maximum(posterior @ values**2 - mean**2, 0.0)))
 
@@ -144,7 +147,7 @@ def fit_latent_drive(
         tau: If given, kept, in bins.
         ridge: Of each coefficient, or of all.
         states: G.
-        starts: tau to start from, in bins; the best of the ends is returned.
+        starts: tau to start from, in bins, moved within the limits; the best of the ends is returned.
         intervals: Whether to work out `covariance`, P + 2 more gradients each way.
 
     Raises:
@@ -157,10 +160,15 @@ def fit_latent_drive(
             f"start: expected {x.shape[-1]} coefficients, one per column of the design, found {first.shape}"
         )
     _, y = _checked(x @ first, count, output)
-    problem = _Problem(x, y, np.broadcast_to(np.asarray(ridge, np.float64), first.shape), nonlinearity, output, states)
+    if not np.isfinite(y).any():
+        raise InputError("count: expected at least one observed bin, found only nan")
+    problem = _Problem.of(
+        x, y, np.broadcast_to(np.asarray(ridge, np.float64), first.shape), nonlinearity, output, states
+    )
     limits = (np.log(TAU[0]), np.log(max(TAU[1] * len(y), 1.0)))
     ends = []
-    for tau_start in (tau,) if tau is not None else tuple(t for t in starts if t < np.exp(limits[1])):
+    within = np.unique(np.clip(starts, *np.exp(limits))) if tau is None else (tau,)
+    for tau_start in within:
         bounds = limits if tau is None else (np.log(tau), np.log(tau))
         ends.append(_climb(problem, np.concatenate([first, [START_WEIGHT, np.log(tau_start)]]), bounds))
     best, converged = min(ends, key=lambda end: problem(end[0])[0])
@@ -172,36 +180,64 @@ def fit_latent_drive(
     return LatentDrive(beta, weight, float(np.exp(log_tau)), log_likelihood, covariance, converged, seconds)
 
 
+def _chains(tau: float, states: int, gaps: FloatArray) -> tuple[FloatArray, FloatArray, NDArray[np.int64]]:
+    """States (G,), and for each of K distances in bins the transitions (K, G, G) and farthest jumps (K,)."""
+    each = [drive_chain(tau / gap, states) for gap in gaps]
+    return each[0][0], np.stack([c[1] for c in each]), np.array([c[2] for c in each])
+
+
 @dataclass(frozen=True)
 class _Problem:
-    """The negative penalised log-likelihood and its gradient in (beta, w, log tau)."""
+    """The negative penalised log-likelihood and its gradient in (beta, w, log tau), over the bins that were observed.
+
+    Args:
+        x: (T', P).
+        y: (T',), finite.
+        gaps: Distances that occur between them, in bins (K,).
+        kind: Which one lies before each (T',).
+        ridge: (P,).
+        nonlinearity: f.
+        output: As in `predictive_log_likelihood`.
+        states: G.
+    """
 
     x: FloatArray
     y: FloatArray
+    gaps: FloatArray
+    kind: NDArray[np.int64]
     ridge: FloatArray
     nonlinearity: Nonlinearity
     output: Output
     states: int
 
+    @staticmethod
+    def of(
+        x: FloatArray, y: FloatArray, ridge: FloatArray, nonlinearity: Nonlinearity, output: Output, states: int
+    ) -> _Problem:
+        """From all bins: nothing is known in the others, and the drive passes them in one step."""
+        seen = np.flatnonzero(np.isfinite(y))
+        gaps, kind = np.unique(np.diff(seen, prepend=seen[:1] - 1), return_inverse=True)
+        return _Problem(
+            np.ascontiguousarray(x[seen]), y[seen], gaps.astype(np.float64), kind, ridge, nonlinearity, output, states
+        )
+
     def __call__(self, theta: FloatArray) -> tuple[float, FloatArray]:
         beta, weight, log_tau = theta[:-2], float(theta[-2]), float(theta[-1])
         family = FAMILIES[self.output, self.nonlinearity]
-        chain = drive_chain(np.exp(log_tau), self.states)
+        chain = _chains(np.exp(log_tau), self.states, self.gaps)
         eta = self.x @ beta
-        log_likelihood, filtered = forward(eta, self.y, weight, *chain, family)
-        score, score_weight, _, moves = backward(eta, self.y, weight, *chain, family, filtered)
-        up, down = (drive_chain(np.exp(log_tau + step), self.states)[1] for step in (1e-5, -1e-5))
+        log_likelihood, filtered = forward(eta, self.y, weight, *chain, self.kind, family)
+        score, score_weight, _, moves = backward(eta, self.y, weight, *chain, self.kind, family, filtered)
+        up, down = (_chains(np.exp(log_tau + step), self.states, self.gaps)[1] for step in (1e-5, -1e-5))
         slope_tau = float((moves * (up - down)).sum() / 2e-5)
         value = -float(log_likelihood.sum()) + 0.5 * float(self.ridge @ beta**2)
         return value, -np.concatenate([self.x.T @ score - self.ridge * beta, [score_weight, slope_tau]])
 
     def information(self, theta: FloatArray) -> FloatArray:
         """(P, P) of beta if there were no drive, by the score's outer product: for scaling only."""
-        observed = np.isfinite(self.y)
-        x = self.x[observed]
-        rate = max(float(self.y[observed].mean()), 1e-6)
-        spread = np.exp(np.clip(x @ theta[:-2] - np.log(rate), -5.0, 3.0)) * rate
-        return (x * np.minimum(spread, 0.25)[:, None]).T @ x + np.diag(self.ridge + 1e-3)
+        rate = max(float(self.y.mean()), 1e-6)
+        spread = np.exp(np.clip(self.x @ theta[:-2] - np.log(rate), -5.0, 3.0)) * rate
+        return (self.x * np.minimum(spread, 0.25)[:, None]).T @ self.x + np.diag(self.ridge + 1e-3)
 
     def covariance(self, theta: FloatArray, tau_free: bool) -> FloatArray:
         """Inverse curvature, by central differences of the gradient; nan where the maximum is at a limit."""

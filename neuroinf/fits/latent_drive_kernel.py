@@ -2,8 +2,9 @@ r"""Forward and backward passes over the states of a hidden drive, compiled.
 
 The chain (Rouwenhorst's) has states :math:`(2 k - N) / \sqrt N`, k = 0 .. N, N = G - 1. State k is that of N switches of which k
 are on; in every bin each switch keeps its position with probability (1 + rho) / 2. Mean, variance, conditional mean and
-conditional variance are those of the autoregressive process exactly, for every rho, however close to 1: a grid on which
-the normal transition density is evaluated fails there, because the density is narrower than the grid.
+conditional variance are those of the autoregressive process exactly, for every rho, however close to 1, and n bins on as
+well, with rho^n for rho. A grid on which the normal transition density is evaluated fails there, because the density is narrower
+than the grid.
 
 Source:
     Kopecky and Suen (2010), Review of Economic Dynamics 13:701-714, section 2.1.
@@ -93,12 +94,14 @@ def forward(
     weight: float,
     values: FloatArray,
     transition: FloatArray,
-    reach: int,
+    reach: NDArray[np.int64],
+    kind: NDArray[np.int64],
     family: int,
 ) -> tuple[FloatArray, FloatArray]:
     """Log-likelihood of each bin given those before it (T,), and the states given all bins so far (T, G).
 
-    The first bin's drive has the stationary law, binomial(N, 1/2).
+    `transition` (K, G, G) and `reach` (K,) are of K distances between bins, `kind` (T,) says which one lies before a bin. The
+    first bin's drive has the stationary law, binomial(N, 1/2).
     """
     bins, states = len(eta), len(values)
     log_likelihood, filtered = np.zeros(bins), np.empty((bins, states))
@@ -109,7 +112,7 @@ def forward(
         )
     for t in range(bins):
         if t > 0:
-            _step(filtered[t - 1], transition, reach, now)
+            _step(filtered[t - 1], transition[kind[t]], int(reach[kind[t]]), now)
         if math.isnan(count[t]):
             filtered[t] = now
             continue
@@ -143,7 +146,8 @@ def backward(
     weight: float,
     values: FloatArray,
     transition: FloatArray,
-    reach: int,
+    reach: NDArray[np.int64],
+    kind: NDArray[np.int64],
     family: int,
     filtered: FloatArray,
 ) -> tuple[FloatArray, float, FloatArray, FloatArray]:
@@ -151,24 +155,26 @@ def backward(
 
     Returns:
         The derivative of the log-likelihood by eta (T,) and by the weight, the states given all bins (T, G), and its
-        derivative by each transition probability (G, G).
+        derivative by each transition probability (K, G, G).
     """
     bins, states = len(eta), len(values)
-    score, score_weight, moves = np.zeros(bins), 0.0, np.zeros((states, states))
+    score, score_weight, moves = np.zeros(bins), 0.0, np.zeros(transition.shape)
     posterior = np.empty((bins, states))
     posterior[bins - 1] = filtered[bins - 1]
     now, ratio, factor = np.empty(states), np.empty(states), np.exp(weight * values)
     for t in range(bins - 1, -1, -1):
         if t < bins - 1:
             # posterior over prediction of the next bin; its expectation over moves corrects what was known at t
-            _step(filtered[t], transition, reach, now)
+            k = kind[t + 1]
+            move, far = transition[k], int(reach[k])
+            _step(filtered[t], move, far, now)
             for g in range(states):
                 ratio[g] = posterior[t + 1, g] / now[g] if now[g] > SMALLEST else 0.0
             for i in range(states):
                 total = 0.0
-                for j in range(max(0, i - reach), min(states, i + reach + 1)):
-                    total += transition[i, j] * ratio[j]
-                    moves[i, j] += filtered[t, i] * ratio[j]
+                for j in range(max(0, i - far), min(states, i + far + 1)):
+                    total += move[i, j] * ratio[j]
+                    moves[k, i, j] += filtered[t, i] * ratio[j]
                 posterior[t, i] = filtered[t, i] * total
         if math.isnan(count[t]):
             continue

@@ -8,8 +8,9 @@ with a number :math:`h_t` for every bin beside the weights, the variance over al
 cannot find:
 
 - **Scale**: only :math:`v_h h` enters. The penalty knows V, the true variance of the hidden input: oracle knowledge.
-- **Sign**: :math:`(v_h, h) \sim (-v_h, -h)` exactly. :math:`v_h` starts at +1 and would have to cross 0, where no finite h
-  explains the rate: it keeps its sign, and h has that of the hidden weight, whatever the optimiser.
+- **Sign**: :math:`(v_h, h) \sim (-v_h, -h)` exactly: both have the same loss, with a ridge at :math:`v_h = 0`, where no finite
+  h explains the rate. :math:`v_h` starts at +1 and keeps its sign, unless it is thrown across before h has learnt anything;
+  then h has that of the hidden weight times :math:`v_h`'s, whatever the optimiser. No data decide it.
 - **Weights**: with T free numbers for T equations, any v has a loss of 0. Only early training tells them, while v has
   moved and h has not. Trained to the end, :math:`|r| = |w_h| / \sqrt{w_h^2 + |v - w|^2}` for inputs of variance 1.
 
@@ -68,10 +69,12 @@ class GradientDescent(L.LightningModule):
         batch_size: Bins in a batch, shuffled anew in each pass; T or more: all at once.
         lr: Learning rate.
         optimizer: One of adam, adamw, sgd, adadelta, adagrad, with torch's defaults but for `lr`.
-        init_sd: Sd of h at the start.
+        init_sd: Sd of h at the start; this and the penalties one for all rows or :math:`(R,)`.
         variance_penalty: :math:`\\lambda_V`.
         norm_penalty: :math:`\\lambda`.
         norm: p, 1 or more.
+        free_hidden: False: there is no hidden input, h and its weight stay 0; the positive control, all inputs observed.
+        blocks: Of how many equal blocks of rows each has the same start as the first, but for its `init_sd`.
         epochs_per_step: Passes in a training step, between two entries of `history`.
         held_out: Rates :math:`(R, T')` and inputs :math:`(R, I, T')` that are not trained on.
         truth: For the scores beside the losses.
@@ -94,10 +97,12 @@ class GradientDescent(L.LightningModule):
         batch_size: int = 256,
         lr: float = 1e-4,
         optimizer: OptimizerName = "adam",
-        init_sd: float = 1.0,
-        variance_penalty: float = 1.0,
-        norm_penalty: float = 0.0,
+        init_sd: float | Tensor = 1.0,
+        variance_penalty: float | Tensor = 1.0,
+        norm_penalty: float | Tensor = 0.0,
         norm: float = 2.0,
+        free_hidden: bool = True,
+        blocks: int = 1,
         epochs_per_step: int = 100,
         held_out: tuple[Tensor, Tensor] | None = None,
         truth: Truth | None = None,
@@ -109,6 +114,8 @@ class GradientDescent(L.LightningModule):
                 f"expected rates (R, T), inputs (R, I, T) and hidden variances (R,), found shapes {tuple(y.shape)}, "
                 f"{tuple(x.shape)} and {tuple(hidden_variance.shape)}"
             )
+        if blocks < 1 or len(y) % blocks:
+            raise InputError(f"expected {len(y)} rows in equal blocks, found {blocks} blocks")
         if optimizer not in OPTIMIZERS:
             raise InputError(f"optimizer: expected one of {', '.join(OPTIMIZERS)}, found {optimizer!r}")
         if batch_size < 1 or epochs_per_step < 1 or norm < 1:
@@ -118,19 +125,24 @@ class GradientDescent(L.LightningModule):
         self.data, self.hidden_variance, self.generator = (y, x), hidden_variance.to(y.dtype), generator
         self.optimizer: OptimizerName = optimizer
         self.nonlinearity, self.batch_size, self.lr = nonlinearity, batch_size, lr
-        self.init_sd, self.variance_penalty = init_sd, variance_penalty
-        self.norm_penalty, self.norm = norm_penalty, norm
+        spread, self.variance_penalty, self.norm_penalty = (
+            torch.as_tensor(value, dtype=y.dtype).expand(len(y)) for value in (init_sd, variance_penalty, norm_penalty)
+        )
+        self.norm, self.free_hidden = norm, free_hidden
         self.epochs_per_step, self.held_out, self.truth = epochs_per_step, held_out, truth
         self.epochs = 0
 
         r, inputs, bins = x.shape
         # torch.nn.Linear's default, of as many inputs as there are with the hidden one
-        edge = (inputs + 1) ** -0.5
-        start = edge * (2 * torch.rand(r, inputs + 1, generator=generator, dtype=y.dtype) - 1)
+        edge = (inputs + free_hidden) ** -0.5
+        shape = (r // blocks, inputs + 1)
+        start = edge * (2 * torch.rand(shape, generator=generator, dtype=y.dtype) - 1).repeat(blocks, 1)
         self.weights = torch.nn.Parameter(start[:, :inputs].clone())
         self.bias = torch.nn.Parameter(start[:, inputs].clone())
-        self.hidden_weight = torch.nn.Parameter(torch.ones(r, dtype=y.dtype))
-        self.hidden = torch.nn.Parameter(init_sd * torch.randn(r, bins, generator=generator, dtype=y.dtype))
+        h = torch.randn((r // blocks, bins), generator=generator, dtype=y.dtype).repeat(blocks, 1)
+        h = h * spread[:, None] * free_hidden
+        self.hidden_weight = torch.nn.Parameter(torch.full((r,), float(free_hidden), dtype=y.dtype), free_hidden)
+        self.hidden = torch.nn.Parameter(h, free_hidden)
         self.history: list[dict[str, Tensor]] = [self.scores()]
 
     def predicted(self, x: Tensor, hidden: Tensor | None = None) -> Tensor:
@@ -142,6 +154,8 @@ class GradientDescent(L.LightningModule):
 
     def penalty(self) -> Tensor:
         """What the loss has beside the squared error, :math:`(R,)`."""
+        if not self.free_hidden:
+            return torch.zeros_like(self.bias)
         off = self.hidden.var(dim=1) - self.hidden_variance
         return self.variance_penalty * off.square() + self.norm_penalty * self.hidden.norm(self.norm, dim=1)
 
@@ -161,22 +175,24 @@ class GradientDescent(L.LightningModule):
     def scores(self) -> dict[str, Tensor]:
         """Of each row :math:`(R,)`.
 
-        `epoch`; `train_loss` over all bins, penalty included; `val_loss`; with the truth also `r2` between h and the
-        true activity as they stand, `r` their correlation with its sign, and `weight_error`, relative.
+        `epoch`; `train_loss` over all bins, penalty included; `val_loss`; with the truth also `weight_error`, relative,
+        and where there is a hidden input `r2` between h and the true activity as they stand and `r`, their correlation
+        with its sign.
         """
         found = {"epoch": torch.full_like(self.bias, self.epochs), "train_loss": self.loss()}
         found["val_loss"] = self.validation_loss()
         if self.truth is not None:
+            found["weight_error"] = (self.weights - self.truth.weights).norm(dim=1) / self.truth.weights.norm(dim=1)
+        if self.truth is not None and self.free_hidden:
             h, true = self.hidden, self.truth.hidden
             a, b = (values - values.mean(1, keepdim=True) for values in (h, true))
             found["r2"] = 1 - (h - true).square().sum(1) / b.square().sum(1)
             found["r"] = (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))
-            found["weight_error"] = (self.weights - self.truth.weights).norm(dim=1) / self.truth.weights.norm(dim=1)
         return {key: value.detach().clone() for key, value in found.items()}
 
     def configure_optimizers(self) -> Optimizer:
         """Over all rows at once."""
-        return OPTIMIZERS[self.optimizer]([self.weights, self.bias, self.hidden_weight, self.hidden], self.lr)
+        return OPTIMIZERS[self.optimizer]([p for p in self.parameters() if p.requires_grad], self.lr)
 
     @torch.no_grad()
     def training_step(self, batch: Any, batch_idx: int) -> None:
@@ -207,19 +223,21 @@ class GradientDescent(L.LightningModule):
         else:
             rate = slope = eta.exp_()
         g = (rate - y).mul_(slope).mul_(2 / size)
+        self.weights.grad = torch.bmm(x, g[..., None])[..., 0]
+        self.bias.grad = g.sum(1)
+        if not self.free_hidden:
+            return
         variance, mean = torch.var_mean(h, dim=1, keepdim=True)
-        off = (4 * self.variance_penalty / (h.shape[1] - 1)) * (variance - self.hidden_variance[:, None])
+        off = (4 / (h.shape[1] - 1)) * self.variance_penalty[:, None] * (variance - self.hidden_variance[:, None])
         gh = (h - mean).mul_(off)
-        if self.norm_penalty:
+        if self.norm_penalty.any():
             length = h.norm(self.norm, dim=1, keepdim=True).clamp(min=torch.finfo(h.dtype).tiny)
-            gh += self.norm_penalty * h.sign() * (h.abs() / length) ** (self.norm - 1)
+            gh += self.norm_penalty[:, None] * h.sign() * (h.abs() / length) ** (self.norm - 1)
         through = g * self.hidden_weight[:, None]
         if isinstance(bins, slice):
             gh += through
         else:
             gh.index_add_(1, bins, through)
-        self.weights.grad = torch.bmm(x, g[..., None])[..., 0]
-        self.bias.grad = g.sum(1)
         self.hidden_weight.grad = (g * hb).sum(1)
         self.hidden.grad = gh
 

@@ -82,6 +82,10 @@ class Tail:
         return np.where(np.isfinite(values), result, np.nan)
 
 
+# what needs no network: of a neuron whose voltage was recorded
+FIT_ALONE = "the fit made for this neuron alone, neuroinf fit RECORDING --model glif, or with another level"
+
+
 @dataclass(frozen=True)
 class Score:
     """What one recording's novelty is.
@@ -103,15 +107,14 @@ class Score:
         """Whether it is called outside the training distribution."""
         return self.score > self.limit
 
-    def warnings(self) -> list[str]:
-        """A sentence with the reasons and what to do, if it is outside."""
+    def warnings(self, alone: str = FIT_ALONE) -> list[str]:
+        """A sentence with the reasons and what to compare with, if it is outside."""
         if not self.outside:
             return []
         p = f"p = {self.p:.2g}" if self.p >= 1e-4 else "p < 0.0001"
         return [
             f"outside the training distribution: {'; '.join(self.reasons)} ({p}; 1 in {1 / FALSE_ALARMS:.0f} recordings "
-            f"of the model itself has p below {FALSE_ALARMS:g}): compare with the fit made for this neuron alone, "
-            f"neuroinf fit RECORDING --model glif, or with another level"
+            f"of the model itself has p below {FALSE_ALARMS:g}): compare with {alone}"
         ]
 
     def to_dict(self) -> dict[str, Any]:

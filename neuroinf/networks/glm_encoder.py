@@ -18,10 +18,7 @@ from neuroinf.simulators.protocol import Simulator
 
 LAGS = (1, 2, 5, 10, 20, 50)  # bins, at which the residual's autocorrelation is a feature
 LARGEST_EVIDENCE = 20.0
-SKEWED, SHARP = (
-    4.0,
-    6.0,
-)  # standard errors of the inputs' skewness from which a hidden one is taken for skewed, and how sharply
+ENOUGH, SHARP = 4.0, 6.0  # standard errors from which a moment of the inputs is taken for real, and how sharply
 
 
 @runtime_checkable
@@ -145,8 +142,10 @@ class GLMEncoder(nn.Module):
         known = torch.cat([*means, *log_sds, *evidence, self._tests(found, inputs), _autocorrelation(found, seen)], 1)
         anchors = torch.cat([*means, *factors], 1)
         if self.signed:
-            odds = evidence[0] - evidence[1]
-            anchors = torch.cat([anchors, odds, skewed(inputs.skewness, inputs.skewness_error)[:, None]], 1)
+            # the anchors differ by what the inputs' mean and covariance do: estimates, whose scatter about 0 tells no sign
+            apart = torch.maximum(surely(inputs.mean, inputs.mean_error), surely(inputs.shared, inputs.shared_error))
+            odds = (evidence[0] - evidence[1]) * apart[:, None]
+            anchors = torch.cat([anchors, odds, surely(inputs.skewness, inputs.skewness_error)[:, None]], 1)
         return torch.cat([anchors.float(), self.standardise(known.float())], 1)
 
     def _hidden_size(self, found: Regression, inputs: Moments) -> tuple[Tensor, Tensor]:
@@ -208,9 +207,9 @@ class GLMEncoder(nn.Module):
         )
 
 
-def skewed(skewness: Tensor, error: Tensor) -> Tensor:
-    """How surely a law is skewed, of [0, 1]: 0 for a skewness of up to three standard errors, 1 from five on."""
-    return torch.sigmoid(SHARP * (skewness.abs() / error - SKEWED))
+def surely(estimate: Tensor, error: Tensor) -> Tensor:
+    """How surely a number is not 0, of [0, 1]: 0 for an estimate of up to three standard errors, 1 from five on."""
+    return torch.sigmoid(SHARP * (estimate.abs() / error - ENOUGH))
 
 
 class Moments:
@@ -221,7 +220,8 @@ class Moments:
         variance: Mean variance (B,).
         shared: Mean covariance of two inputs (B,); 0 for a single one.
         skewness: Mean skewness (B,).
-        skewness_error: Its standard error if the inputs are normal (B,), with their correlations in time and among them.
+        mean_error, shared_error, skewness_error: Their standard errors if the inputs are normal (B,), with their correlations
+            in time and (mean and skewness) among them.
         pull: What regressing without the hidden input adds to each weight, per unit of its weight (B,).
         count: I.
     """
@@ -236,12 +236,14 @@ class Moments:
         pairs = count * (count - 1)
         self.shared = (covariance.sum((-2, -1)) - variance.sum(-1)) / pairs if pairs else torch.zeros_like(self.mean)
         self.skewness = ((apart**3).sum(-1) / bins[:, None] / variance**1.5).mean(-1)
-        # cubes of normal variables with correlation r have, their linear part aside, correlation r^3
         next_to = (apart[..., 1:] * apart[..., :-1]).sum((-2, -1)) / apart.square().sum((-2, -1)).clamp(min=1e-12)
-        along = next_to.clamp(0.0, 0.999) ** 3
-        among = (self.shared / self.variance).clamp(0.0, 1.0) ** 3
-        independent = bins * (1 - along) / (1 + along) * count / (1 + (count - 1) * among)
-        self.skewness_error = (6 / independent.clamp(min=1.0)).sqrt()
+        among = (self.shared / self.variance).clamp(0.0, 1.0)
+        # Hermite polynomials of degree n of normal variables with correlation r have correlation r^n
+        number = [bins * (1 - r) / (1 + r) for r in (next_to.clamp(0.0, 0.999) ** n for n in (1, 2, 3))]
+        alike = [(1 + (count - 1) * among**n) / count for n in (1, 3)]
+        self.mean_error = (self.variance * alike[0] / number[0]).sqrt()
+        self.shared_error = self.variance / (number[1] * max(pairs / 2, 1.0)).sqrt()
+        self.skewness_error = (6 * alike[1] / number[2]).sqrt()
         # inputs of one law: their own covariances, which scatter, would add their errors to the weights'
         self.pull = self.shared / (self.variance + (count - 1) * self.shared).clamp(min=1e-3 * self.variance)
 

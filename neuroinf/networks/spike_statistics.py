@@ -85,13 +85,18 @@ class SpikeStatistics(nn.Module):
         Raises:
             InputError: if there are not F of them, all finite.
         """
+        return ((self._checked(statistics) - self.centre) @ self.solve).float()
+
+    def _checked(self, statistics: ArrayLike | Tensor) -> Tensor:
+        """Statistics (B, 1 + K J), float64."""
         s = torch.as_tensor(statistics, dtype=torch.float64, device=self.solve.device)
-        if s.ndim not in (1, 2) or s.shape[-1] != self.features or not s.isfinite().all():
+        width = self.design.shape[1]
+        if s.ndim not in (1, 2) or s.shape[-1] != width or not s.isfinite().all():
             raise InputError(
-                f"statistics: expected {self.features} finite numbers (the spike count, then the stimulus summed over "
+                f"statistics: expected {width} finite numbers (the spike count, then the stimulus summed over "
                 f"spikes at lags 0 to {self.taps - 1}), found shape {tuple(s.shape)}: {_shown(s)}"
             )
-        return ((s.reshape(-1, self.features) - self.centre) @ self.solve).float()
+        return s.reshape(-1, width)
 
 
 class BinEncoder(nn.Module):

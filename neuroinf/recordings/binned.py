@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +44,7 @@ def binned(
     stimulus: ArrayLike | None,
     given_dt: float | None,
     name: str = "arrays",
+    largest: float = math.inf,
 ) -> BinnedRecording:
     """A checked recording for a network that reads bins.
 
@@ -55,6 +57,7 @@ def binned(
         stimulus: (I, T), or (T,) for one input.
         given_dt: Bin of the stimulus, ms: must be the network's.
         name: What to call it in messages.
+        largest: Counts may reach it, rates lie between it and 0.
 
     Raises:
         InputError: if it is not what the network reads, or shapes or values cannot be right.
@@ -92,13 +95,21 @@ def binned(
         y = np.bincount(np.minimum((y / dt).astype(np.int64), x.shape[1] - 1), minlength=x.shape[1]).astype(np.float64)
     if x is not None and len(y) != x.shape[1]:
         raise InputError(f"{name}: expected as many bins of response as of stimulus, found {len(y)} and {x.shape[1]}")
-    if (y < 0).any() or (channel == "count" and (y != np.round(y)).any()):
-        what = "counts: whole numbers, 0 or more" if channel == "count" else "rates of 0 or more"
-        raise InputError(f"{name}: expected {what}, found {y[(y < 0) | (y != np.round(y))][0]:g}")
+    if channel == "count":
+        bad = (y < 0) | (y > largest) | (y != np.round(y))
+        expected = "counts, whole numbers from 0 " + ("on" if largest == math.inf else f"to {largest:g}")
+    else:
+        bad = (y <= 0) | (y >= largest)
+        expected = "rates above 0" + ("" if largest == math.inf else f" and below {largest:g}")
+    if bad.any():
+        first = int(np.argmax(bad))
+        raise InputError(f"{name}: expected {expected}, found {y[first]:g} in bin {first}")
     return BinnedRecording(dt, channel, y, x, name)
 
 
 def _numbers(values: ArrayLike, what: str) -> FloatArray:
+    if np.iscomplexobj(values):
+        raise InputError(f"{what}: expected real numbers, found complex ones")
     try:
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -108,10 +119,10 @@ def _numbers(values: ArrayLike, what: str) -> FloatArray:
     return array
 
 
-def read_binned(path: Path, channel: str, inputs: int, dt: float) -> BinnedRecording:
+def read_binned(path: Path, channel: str, inputs: int, dt: float, largest: float = math.inf) -> BinnedRecording:
     """A recording from the arrays `rate` or `spikes`, `stimulus` and optionally `dt` in an .npz or .h5 file.
 
-    Without `dt` spikes are counts per bin, with it times, ms.
+    Without `dt` spikes are counts per bin, with it times, ms. The other arguments are those of :func:`binned`.
 
     Raises:
         InputError: if the file is missing or damaged, or its arrays are not what the network reads.
@@ -129,6 +140,5 @@ def read_binned(path: Path, channel: str, inputs: int, dt: float) -> BinnedRecor
     if step is not None and (step.size != 1 or step.dtype.kind not in "fiu"):
         raise InputError(f"{path}: dt: expected one number in ms, found {step.dtype} {step.shape}")
     given = None if step is None else float(step.reshape(()))
-    return binned(
-        channel, inputs, dt, arrays.get("rate"), arrays.get("spikes"), arrays.get("stimulus"), given, str(path.name)
-    )
+    rate, spikes, stimulus = (arrays.get(key) for key in ("rate", "spikes", "stimulus"))
+    return binned(channel, inputs, dt, rate, spikes, stimulus, given, path.name, largest)

@@ -1,7 +1,7 @@
 """The GLM's loop over bins; the equations are in :mod:`neuroinf.simulators.glm`.
 
-A part that a model does not have is an array of no weights. The sum for a bin is taken in one order, input after input
-and for each from the largest lag to the smallest, whichever way it is computed, in float64 and without fused
+A part that a model does not have is an array of no weights. The sum for a bin is taken in one order, part after part
+and in each filter from the largest lag to the smallest, whichever way it is computed, in float64 and without fused
 multiply-adds: a row's result is the same in every batch, and no bin can change an earlier one even by rounding.
 """
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from neuroinf.simulators.exponential import exponentials
 from neuroinf.simulators.glm_draws import normal, poisson, start_stream, uniform
+from neuroinf.simulators.glm_filter import add_filtered, combine, extent, spread, weigh
 
 Floats = NDArray[np.float64]
 Samples = NDArray[Any]  # of the precision chosen for the stimulus and the outputs
@@ -24,60 +25,7 @@ Words = NDArray[np.uint64]
 RATE, BERNOULLI, POISSON = 0, 1, 2
 # A larger rate, 2^24, ends the row: float32 no longer tells counts above it apart.
 LARGEST_DRIVE = 24.0 * math.log(2.0)
-# A long filter is spread out from each bin that is not 0 where those are fewer than one in SPARSE; else it is gathered
-# for each bin, which skips none but is faster for each: 4.6 times with 9 lags, 3.9 with 30, 1.6 with 200.
-SPARSE, LONG = 4, 9
 FULL, ENDED, NOT_A_NUMBER = 0, 1, 2
-
-
-@njit(nogil=True, cache=True)
-def _combine(weights: Floats, basis: Floats, kernel: Floats) -> None:
-    """The filter that the weights (J,) make of the basis (J, L)."""
-    kernel[:] = 0.0
-    for j in range(weights.size):
-        for lag in range(kernel.size):
-            kernel[lag] += weights[j] * basis[j, lag]
-
-
-@njit(nogil=True, cache=True)
-def _filter(eta: Floats, x: Samples, kernel: Floats, delay: int) -> None:
-    """Add the input x, filtered, to eta: kernel[l] times bin t - delay - l to bin t."""
-    steps, lags = eta.size - delay, kernel.size
-    if lags * steps <= 0:
-        return
-    some = 0
-    if lags >= LONG:
-        for t in range(steps):
-            some += x[t] != 0.0
-    if lags >= LONG and some * SPARSE < steps:
-        for t in range(steps):
-            if x[t] != 0.0:
-                _spread(eta, t + delay, float(x[t]), kernel)
-        return
-    lag = min(lags, steps) - 1
-    while lag >= 3:  # four lags at a time, each from the first bin that all of them reach
-        k_3, k_2, k_1, k_0 = kernel[lag], kernel[lag - 1], kernel[lag - 2], kernel[lag - 3]
-        for t in range(lag - 3, lag):
-            for back in range(t, lag - 4, -1):
-                eta[t + delay] += kernel[back] * x[t - back]
-        out, in_3, in_2 = eta[lag + delay :], x[: steps - lag], x[1 : steps - lag + 1]
-        in_1, in_0 = x[2 : steps - lag + 2], x[3 : steps - lag + 3]
-        for t in range(out.size):
-            out[t] = (((out[t] + k_3 * in_3[t]) + k_2 * in_2[t]) + k_1 * in_1[t]) + k_0 * in_0[t]
-        lag -= 4
-    while lag >= 0:
-        out, k_0 = eta[lag + delay :], kernel[lag]
-        for t in range(out.size):
-            out[t] += k_0 * x[t]
-        lag -= 1
-
-
-@njit(nogil=True, cache=True)
-def _spread(eta: Floats, first: int, x: float, kernel: Floats) -> None:
-    """Add x times the kernel to the bins from `first` on."""
-    out = eta[first : first + kernel.size]
-    for lag in range(out.size):
-        out[lag] += x * kernel[lag]
 
 
 @njit(nogil=True, cache=True)
@@ -93,23 +41,6 @@ def _shares(stream: Words, shares: Floats) -> None:
     length = math.sqrt(length)
     for i in range(k):
         shares[i] /= length if total > 0 else -length
-
-
-@njit(nogil=True, cache=True)
-def _weigh(eta: Floats, x: Samples, weights: Floats) -> None:
-    """Add the inputs x (I, T), each times its weight, to eta: four at a time, so that eta is loaded less often."""
-    i = 0
-    while i + 4 <= weights.size:
-        x_0, x_1, x_2, x_3 = x[i], x[i + 1], x[i + 2], x[i + 3]
-        w_0, w_1, w_2, w_3 = weights[i], weights[i + 1], weights[i + 2], weights[i + 3]
-        for t in range(eta.size):
-            eta[t] = (((eta[t] + w_0 * x_0[t]) + w_1 * x_1[t]) + w_2 * x_2[t]) + w_3 * x_3[t]
-        i += 4
-    while i < weights.size:
-        x_0, w_0 = x[i], weights[i]
-        for t in range(eta.size):
-            eta[t] += w_0 * x_0[t]
-        i += 1
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -170,7 +101,7 @@ def _respond_to_itself(
         else:
             response[t] = poisson(rate, math.exp(-rate), stream)
         if response[t] != 0.0 and t + 1 < eta.size:
-            _spread(eta, t + 1, float(response[t]), history)  # the response as stored, so that it can be refiltered
+            spread(eta, t + 1, float(response[t]), history)  # the response as stored, so that it can be refiltered
     return FULL
 
 
@@ -216,8 +147,11 @@ def glm_rows(
     """
     steps, inputs, coupled = stimulus.shape[2], weights.shape[1], coupling_weights.shape[1]
     own = history_weights.shape[1] > 0
-    eta, room, stream = np.empty(steps), np.empty(3 * steps), np.empty(4, np.uint64)
-    filter_kernel, coupling_kernel = np.empty(filters.shape[1]), np.empty(coupling.shape[1])
+    eta, stream = np.empty(steps), np.empty(4, np.uint64)
+    room = np.empty(max(3 * steps, filters.shape[1], coupling.shape[1]))
+    filter_lags, coupling_lags = np.empty((len(filters), 2), np.int64), np.empty((len(coupling), 2), np.int64)
+    extent(filters, filter_lags)
+    extent(coupling, coupling_lags)
     history_kernel, gains = np.empty(history.shape[1]), np.empty(inputs)
     shares = np.empty(stimulus.shape[1] - inputs - coupled if summed else 0)
     for i in range(first, last):
@@ -227,14 +161,11 @@ def glm_rows(
         if filters.size == 1:
             for j in range(inputs):
                 gains[j] = weights[i, j, 0] * filters[0, 0]
-            _weigh(eta, x, gains)
+            weigh(eta, x, gains)
         else:
-            for j in range(inputs):
-                _combine(weights[i, j], filters, filter_kernel)
-                _filter(eta, x[j], filter_kernel, 0)
-        for j in range(coupled):
-            _combine(coupling_weights[i, j], coupling, coupling_kernel)
-            _filter(eta, x[inputs + j], coupling_kernel, 1)
+            add_filtered(eta, x[:inputs], weights[i], filters, filter_lags, 0, room)
+        if coupled:
+            add_filtered(eta, x[inputs : inputs + coupled], coupling_weights[i], coupling, coupling_lags, 1, room)
         if summed:
             _shares(stream, shares)
             h = hidden[i]
@@ -245,9 +176,9 @@ def glm_rows(
                 h[t] = total
                 eta[t] += hidden_weights[i, 0] * h[t]
         else:
-            _weigh(eta, x[inputs + coupled :], hidden_weights[i])
+            weigh(eta, x[inputs + coupled :], hidden_weights[i])
         if own:
-            _combine(history_weights[i], history, history_kernel)
+            combine(history_weights[i], history, history_kernel)
             ended[i] = _respond_to_itself(eta, history_kernel, logistic, output, stream, response[i])
         else:
             ended[i] = _respond(eta, logistic, output, stream, response[i], room)

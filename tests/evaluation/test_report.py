@@ -12,10 +12,12 @@ from neuroinf.evaluation import figures
 from neuroinf.evaluation.comparison import Comparison, Condition, cost, run
 from neuroinf.evaluation.estimates import Estimates
 from neuroinf.evaluation.identifiability import Effect, identifiability
+from neuroinf.evaluation.paired import paired
 from neuroinf.evaluation.predictive import Responses
 from neuroinf.evaluation.report import Report, terminal_report, terminal_table, write_report
 from neuroinf.evaluation.response_figure import Overlay, best_median_worst, overlays
-from neuroinf.evaluation.verdict import Loss, duration, verdict
+from neuroinf.evaluation.verdict import Loss, verdict
+from neuroinf.evaluation.wording import duration
 from neuroinf.priors import Prior
 
 CONDITIONS = (Condition("0.5 mV", {"voltage": 0.5}), Condition("2 mV", {"voltage": 2.0}))
@@ -56,13 +58,16 @@ def scored(comparison: Comparison, prior: Prior) -> dict:
     effects = {name: Effect(name, 0 if name == "label" else 5, 5, "each simulated again") for name in prior.names}
     rng = np.random.default_rng(1)
     estimates = comparison.given(CONDITIONS[0])
+    network, fit = (answer for answer in estimates if answer.method in ("amortized", "per_neuron_fit"))
+    methods: dict = comparison.metrics(CONDITIONS[0])
+    methods["per_neuron_fit"]["beside_amortized"] = paired(comparison.truth, fit.mean, network.mean, prior, rng)
     return {
         "checkpoint": "checkpoints/glif.ckpt",
         "dataset": "data/test.h5",
         "simulator": "Leak <script>alert(1)</script>",
         "n_test": N,
         "parameters": list(prior.names),
-        "methods": comparison.metrics(CONDITIONS[0]),
+        "methods": methods,
         "predictive": {
             "amortized": {"voltage_rmse": 0.4, "spike_gamma": None, "explained_variance_ratio": 0.7, "n": 3}
         },
@@ -137,9 +142,24 @@ def test_verdict_in_words(metrics: dict) -> None:
     assert "label has no effect on the response (each simulated again): it is not identified" in words
     assert "per_neuron_fit answered 100 of 150 neurons" in words
     assert (
-        "Against per_neuron_fit the network has smaller error for gain and label and no smaller error for tau" in words
+        "Against per_neuron_fit the network has smaller error for gain; larger error for tau and th; "
+        "no difference that 100 neurons show for label (100 neurons that both answered, paired test, p < 0.0001)"
+        in words
     )
     assert "pay from 301 neurons on (2 ms for one neuron against 2 s for a fit)" in words
+
+
+def test_few_neurons_are_compared_in_no_words(metrics: dict) -> None:
+    entry = metrics["methods"]["per_neuron_fit"]
+    entry["beside_amortized"]["n"] = 3
+    entry |= {"n": 3, "asked": 20, "answers": "inputs that are not correlated"}
+    words = " ".join(verdict(metrics))
+    assert "Against per_neuron_fit nothing can be said of the errors: only 3 neurons were answered by both" in words
+    assert "smaller error" not in words and "larger error" not in words
+    assert (
+        "per_neuron_fit answered 3 of the 20 neurons (of 150) that it was asked about: "
+        "it has an answer only for inputs that are not correlated; its scores are over those." in words
+    )
 
 
 def test_a_network_that_learnt_nothing_is_told_so(comparison: Comparison, metrics: dict, tmp_path: Path) -> None:

@@ -1,21 +1,20 @@
-"""Folding away a sign: densities stay densities, an exact posterior stays exact, and pretending to know is told."""
+"""Scores of a folded sign: an exact posterior stays exact, and pretending to know the sign is told."""
 
 import math
 
 import numpy as np
 import pytest
-import torch
-from scipy import integrate, stats
-from torch.distributions import Independent, Normal
+from scipy import stats
 
 from neuroinf.evaluation.calibration import coverage, coverage_p, ecdf_p, sbc_ranks
 from neuroinf.evaluation.comparison import Condition, run
 from neuroinf.evaluation.estimates import Estimates
 from neuroinf.evaluation.metrics import method_metrics
-from neuroinf.evaluation.symmetry import SignSymmetry, bimodal, sign_scores
+from neuroinf.evaluation.symmetry import bimodal, fold_comparison, fold_estimates, sign_scores
 from neuroinf.evaluation.verdict import known_signs
 from neuroinf.priors import Parameter, Prior
 from neuroinf.simulators import GLM
+from neuroinf.symmetry import SignSymmetry
 
 PRIOR = Prior({"w_1": Parameter("1", -1.0, 1.0), "b": Parameter("1", -1.0, 1.0), "w_hidden": Parameter("1", -0.5, 0.5)})
 NEURON = GLM(inputs=1, hidden=1)
@@ -25,48 +24,6 @@ CONDITION = Condition("as trained", {})
 @pytest.fixture(scope="module")
 def symmetry() -> SignSymmetry:
     return SignSymmetry.of(NEURON, PRIOR)
-
-
-def test_only_what_the_simulator_and_an_even_prior_leave_open_is_folded(
-    symmetry: SignSymmetry, simulator, prior
-) -> None:
-    assert symmetry.names == ("w_hidden",)
-    assert symmetry.folded.names == ("w_1", "b", "|w_hidden|")
-    assert symmetry.folded.low.tolist() == [-1, -1, 0] and symmetry.folded.high.tolist() == [1, 1, 0.5]
-    one_sided = Prior({**PRIOR.parameters, "w_hidden": Parameter("1", 0.0, 0.5)})  # type: ignore[dict-item]
-    assert SignSymmetry.of(NEURON, one_sided).names == ()
-    none = SignSymmetry.of(simulator, prior)
-    assert none.names == () and none.folded is prior
-    estimates = Estimates("a", prior.sample(3, np.random.default_rng(0)))
-    assert none.fold_estimates(estimates) is estimates
-    several = SignSymmetry.of(
-        GLM(inputs=1, hidden=2), Prior({k: Parameter("1", -1.0, 1.0) for k in ("w_1", "b", "w_hidden_1", "w_hidden_2")})
-    )
-    points = [p.tolist() for p in several.reflections(torch.tensor([1.0, 2.0, 3.0, 4.0]))]
-    assert points == [[1, 2, 3, 4], [1, 2, 3, -4], [1, 2, -3, 4], [1, 2, -3, -4]]
-
-
-def test_the_density_of_the_fold_integrates_to_one_and_is_that_of_the_folded_samples(symmetry: SignSymmetry) -> None:
-    """Over |w| in [0, 0.5] with the other parameters held: a density in z, not even, moved to natural units."""
-    posterior = Independent(Normal(torch.tensor([0.0, 0.0, 0.7]).double(), torch.tensor([1.0, 1.0, 0.4]).double()), 1)
-    rest = torch.zeros(2, dtype=torch.float64)
-
-    def density(w: float) -> float:
-        theta = torch.cat([rest, torch.tensor([w], dtype=torch.float64)])
-        each = [
-            posterior.log_prob(PRIOR.to_unconstrained(p)) + PRIOR.log_abs_det(p) for p in symmetry.reflections(theta)
-        ]
-        # the other two are as under the prior, uniform on [-1, 1] with the density 1/2
-        return float(torch.stack(each).logsumexp(0).exp()) * 4
-
-    whole, _ = integrate.quad(density, 0.0, 0.5, limit=200)
-    assert whole == pytest.approx(1.0, abs=1e-6)
-    z = torch.zeros(40_000, 3, dtype=torch.float64)
-    z[:, 2] = 0.7 + 0.4 * torch.from_numpy(np.random.default_rng(1).standard_normal(40_000))
-    folded = symmetry.fold(PRIOR.from_unconstrained(z).numpy())[:, 2]
-    below, _ = integrate.quad(density, 0.0, 0.2, limit=200)
-    # a binomial fraction of 40,000: sd at most 0.0025; four of them
-    assert (folded < 0.2).mean() == pytest.approx(below, abs=0.01)
 
 
 def answers(n: int, rng: np.random.Generator, narrow: float = 1.0) -> tuple[np.ndarray, Estimates]:
@@ -87,7 +44,7 @@ def test_an_exact_bimodal_posterior_passes_folded_and_a_narrow_one_does_not(symm
     rng = np.random.default_rng(2)
     for narrow, honest in ((1.0, True), (0.5, False)):
         truth, estimates = answers(1000, rng, narrow)
-        folded = symmetry.fold_estimates(estimates)
+        folded = fold_estimates(symmetry, estimates)
         assert folded.samples is not None
         size = symmetry.fold(truth)
         fraction = coverage(size, folded.samples, 0.9)
@@ -102,14 +59,14 @@ def test_scores_are_of_the_size(symmetry: SignSymmetry) -> None:
     """The mean of a bimodal posterior is 0 and says nothing; that of its fold explains the size."""
     truth, estimates = answers(500, np.random.default_rng(3))
     comparison = run({"amortized": lambda x, c: estimates}, lambda c: np.zeros((500, 1, 5)), truth, PRIOR, [CONDITION])
-    raw, folded = (part.metrics(CONDITION) for part in (comparison, symmetry.fold_comparison(comparison)))
+    raw, folded = (part.metrics(CONDITION) for part in (comparison, fold_comparison(symmetry, comparison)))
     assert raw["amortized"] is not None and folded["amortized"] is not None and folded["prior_mean"] is not None
     assert raw["amortized"]["r2"]["w_hidden"] < 0.1
     # the noise's variance over that of |w|, 0.05^2 / (0.5^2 / 12) = 0.12
     assert folded["amortized"]["r2"]["|w_hidden|"] > 0.8
     # the folded prior's mean is a quarter, not |0|: its error is that of a uniform variable, 1 / sqrt(12) of the range
     assert folded["prior_mean"]["nrmse"]["|w_hidden|"] == pytest.approx(1 / math.sqrt(12), rel=0.1)
-    reference = method_metrics(symmetry.fold_estimates(estimates), symmetry.fold(truth), symmetry.folded)
+    reference = method_metrics(fold_estimates(symmetry, estimates), symmetry.fold(truth), symmetry.folded)
     assert folded["amortized"]["sbc_p"] == reference["sbc_p"]
 
 

@@ -103,6 +103,7 @@ def test_gradient_descent_is_slow_and_for_few() -> None:
     assert theta.shape == (2, 5) and (theta[:, 4] > 0).all() and seconds > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("neuron", "bins"), [({"output": "rate"}, 150), ({"output": "bernoulli", "size": 1.0}, 300)])
 def test_refined_samples_cover_from_any_start(neuron: dict[str, Any], bins: int) -> None:
     """90 % intervals of an exact posterior, each rejected with probability 1e-4; from draws of the prior itself."""

@@ -78,10 +78,23 @@ def test_the_gradient_is_that_of_the_value(output, nonlinearity, tau):
     x = np.column_stack([np.ones(200), rng.standard_normal((200, 2))])
     y = rng.integers(0, 2 if output == "bernoulli" else 4, 200).astype(float)
     y[50:90] = np.nan
-    problem = _Problem(x, y, np.array([0.0, 0.5, 2.0]), nonlinearity, output, 15)
+    problem = _Problem.of(x, y, np.array([0.0, 0.5, 2.0]), nonlinearity, output, 15)
     theta = np.array([-0.7, 0.3, -0.2, 0.6, np.log(tau)])
     expected = approx_fprime(theta, lambda t: problem(t)[0], 1e-6)
     assert np.allclose(problem(theta)[1], expected, atol=2e-3)
+
+
+@pytest.mark.parametrize(("output", "nonlinearity"), PAIRS)
+def test_passing_unobserved_bins_in_one_step_changes_nothing(output, nonlinearity):
+    rng = np.random.default_rng(4)
+    x = np.column_stack([np.ones(120), rng.standard_normal(120)])
+    y = rng.integers(0, 2, 120).astype(float)
+    y[:7] = y[30:60] = y[61] = y[110:] = np.nan
+    theta = np.array([-0.7, 0.3, 0.6, np.log(20.0)])
+    problem = _Problem.of(x, y, np.zeros(2), nonlinearity, output, 11)
+    ahead = predictive_log_likelihood(x @ theta[:2], y, 0.6, 20.0, nonlinearity, output, 11)
+    assert len(problem.gaps) == 3  # next to each other, across one bin and across 30
+    assert problem(theta)[0] == pytest.approx(-ahead.sum(), abs=1e-9)
 
 
 def test_a_white_drive_only_flattens_the_nonlinearity():
@@ -151,3 +164,14 @@ def test_a_fit_predicts_new_time_better_than_the_same_neuron_without_its_drive()
 def test_impossible_input_is_refused(eta, count, output, part):
     with pytest.raises(InputError, match=part):
         predictive_log_likelihood(eta, count, 1.0, 10.0, "logistic", output)
+
+
+def test_a_recording_without_observed_bins_is_refused():
+    with pytest.raises(InputError, match="at least one"):
+        fit_latent_drive(np.ones((5, 1)), np.full(5, np.nan), np.zeros(1))
+
+
+def test_a_start_beyond_the_limits_is_moved_to_them():
+    y = np.random.default_rng(6).integers(0, 2, 40).astype(float)
+    found = fit_latent_drive(np.ones((40, 1)), y, np.zeros(1), states=5, starts=(1e9,))
+    assert 0.1 <= found.tau <= 10.0 + 1e-9

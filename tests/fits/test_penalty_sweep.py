@@ -1,5 +1,7 @@
 """The sweep's table: resumed where it was left, refused where it would mix neurons, its settings all different runs."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,15 +25,15 @@ def test_a_run_is_resumed_and_each_setting_changes_it(tmp_path: Path, monkeypatc
 
     run = penalty_sweep.run
 
-    def counted(setting: Setting, theta: np.ndarray, seed: int) -> Row:
-        asked.append(setting)
-        return run(setting, theta, seed)
+    def counted(group: Sequence[Setting], theta: np.ndarray, seed: int, progress: str | None) -> list[list[Row]]:
+        asked.extend(group)
+        return run(group, theta, seed, progress)
 
     monkeypatch.setattr(penalty_sweep, "run", counted)
     table = sweep(wanted, THETA, 1, path)
-    assert asked == wanted[3:] and table[:3] == first
+    assert set(asked) == set(wanted[3:]) and len(asked) == len(wanted) - 3 and table[:3] == first
     assert sweep(wanted, THETA, 1, path) == table and len(asked) == len(wanted) - 3
-    assert len({row.train_loss for _, row in table}) == len(wanted)
+    assert len({rows[0].train_loss for _, rows in table}) == len(wanted)
     shown = text(table)
     assert len(shown.splitlines()) == 9 and "norm_penalty" in shown and "batch_size" not in shown
     with pytest.raises(InputError, match="other neurons"):
@@ -71,3 +73,25 @@ def test_both_signs_of_a_hidden_weight_end_alike() -> None:
     ]
     np.testing.assert_array_equal(ends[0].hidden, ends[1].hidden)
     np.testing.assert_allclose(ends[0].history["r"], -ends[1].history["r"], atol=1e-6)
+
+
+def test_settings_side_by_side_are_each_as_if_alone() -> None:
+    """The same start and order of bins, whatever is run beside: no row of the table depends on the others."""
+    wanted = [*settings(BASE, {"init_sd": [1.0, 3.0], "variance_penalty": [1.0, 0.0]}), Setting("poisson", 40, 100)]
+    wanted[-1] = replace(wanted[-1], batch_size=64)
+    together, alone = sweep(wanted, THETA, 1), [sweep([setting], THETA, 1)[0] for setting in wanted]
+    for (_, many), (_, one) in zip(together, alone, strict=True):
+        for a, b in zip(many, one, strict=True):
+            # single precision, summed in another order
+            assert vars(a) | {"seconds": 0} == pytest.approx(vars(b) | {"seconds": 0}, rel=1e-3, abs=1e-5)
+
+
+def test_the_table_has_medians_over_neurons() -> None:
+    """A12: losses, R2 and correlation as they stand, its sign, and weight error."""
+    rows = [Row(1e-3, 2e-3, 1e-3, r2, r, 0.9, error, 1.0) for r2, r, error in ((-2, -0.8, 0.1), (0.5, 0.9, 0.3))]
+    head, line = (row.split() for row in text([(BASE, rows)]).replace(" loss", "_loss").replace("r > 0", "r>0")
+                  .replace("max |", "max_|").replace("w error", "w_error").splitlines())  # fmt: skip
+    shown = dict(zip(head, line, strict=True))
+    assert shown["train_loss"] == "1.00e-03" and shown["val_loss"] == "2.00e-03"
+    found = {name: float(shown[name]) for name in ("R2", "|r|", "r>0", "w_error")}
+    assert found == pytest.approx({"R2": -0.75, "|r|": 0.85, "r>0": 0.5, "w_error": 0.2})

@@ -77,6 +77,70 @@ def write_checkpoint(path: Path, dataset: Path) -> None:
     torch.save(content, path)
 
 
+WEIGHT = {"unit": "1", "low": -0.3, "high": 0.3}
+GLM: dict[str, Any] = {
+    "name": "glm",
+    "data.path": "data/glm.h5",
+    f"{SIMULATION}.n": 30,
+    SIMULATOR: {"class_path": "neuroinf.simulators.GLM", "init_args": {"inputs": 3, "hidden": 1, "output": "rate"}},
+    PRIOR: dict.fromkeys(["w_1", "w_2", "w_3", "b", "w_hidden"], WEIGHT),
+    f"{SIMULATION}.stimulus": {
+        "class_path": "neuroinf.stimuli.GaussianInputs",
+        "init_args": {"inputs": 4, "duration": 200.0},
+    },
+    f"{SIMULATION}.dt": 1.0,
+    "data.observation": {"channels": ["rate", "stimulus"], "inputs": 3, "duration": [20.0, 200.0]},
+    "model.encoder": {"class_path": "neuroinf.networks.GLMEncoder", "init_args": {}},
+    "model.density": {"class_path": "neuroinf.networks.AnchoredFlow", "init_args": {"hidden": [8], "signed": True}},
+}
+COUNTS = {
+    SIMULATOR: {
+        "class_path": "neuroinf.simulators.GLM",
+        "init_args": {"inputs": 3, "hidden": 1, "output": "bernoulli"},
+    },
+    "data.observation": GLM["data.observation"] | {"channels": ["count", "stimulus"]},
+}
+
+
+def bins(**changes: Any) -> dict[str, Any]:
+    """Arrays of a plausible logistic neuron in bins, with 3 inputs."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((3, 200))
+    arrays = {"rate": 1 / (1 + np.exp(-0.2 * x.sum(0) - 0.1 * rng.standard_normal(200))), "stimulus": x}
+    return {key: value for key, value in (arrays | changes).items() if value is not None}
+
+
+def write_glm_checkpoint(path: Path, config: Path) -> None:
+    """A checkpoint of a network for GLM neurons that has learnt nothing."""
+    from neuroinf.commands.simulate import read_data
+    from neuroinf.datasets import RandomRows
+    from neuroinf.models.amortized import AmortizedInference
+    from neuroinf.networks import AnchoredFlow, GLMEncoder
+    from neuroinf.specification import specify
+
+    data, _ = read_data(["--config", str(config)])
+    simulation = data.simulation
+    torch.manual_seed(0)
+    model = AmortizedInference(
+        simulation.prior,
+        data.observation,
+        GLMEncoder,
+        lambda f, p: AnchoredFlow(f, p, [8], signed=True),
+        simulator=simulation.simulator,
+    )
+    described = specify(simulation)
+    model.provenance = {
+        "dt": 1.0,
+        "duration": 200.0,
+        "simulation": described,
+        "test_simulation": described,
+        "split": specify(RandomRows()),
+    }
+    content: dict[str, Any] = {"state_dict": model.state_dict()}
+    model.on_save_checkpoint(content)
+    torch.save(content, path)
+
+
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory, tiny: Callable[..., Any], write_config: Any) -> Path:
     """A folder in which every command would work."""
@@ -85,6 +149,9 @@ def good(tmp_path_factory: pytest.TempPathFactory, tiny: Callable[..., Any], wri
     write_dataset(folder / "data" / "tiny.h5", config)
     write_checkpoint(folder / "good.ckpt", folder / "data" / "tiny.h5")
     np.savez(folder / "good.npz", **sweep())
+    write_glm_checkpoint(folder / "rates.ckpt", write_config(folder / "glm.yaml", tiny(GLM)))
+    write_glm_checkpoint(folder / "counts.ckpt", write_config(folder / "counts.yaml", tiny(GLM | COUNTS)))
+    np.savez(folder / "bins.npz", **bins())
     return folder
 
 
@@ -97,6 +164,26 @@ def config(key: str, value: Any, command: str = "train.py") -> Make:
     def make(folder: Path, write: Callable[..., Path]) -> list[str]:
         write(folder / "bad.yaml", {f"{SIMULATION}.n": 30, key: value})
         return [*command.split(), "--config", "bad.yaml"]
+
+    return make
+
+
+def glm(key: str, value: Any, command: str = "train.py") -> Make:
+    """The good configuration of GLM neurons with one value changed (None: removed)."""
+
+    def make(folder: Path, write: Callable[..., Path]) -> list[str]:
+        write(folder / "bad.yaml", GLM | {key: value})
+        return [*command.split(), "--config", "bad.yaml"]
+
+    return make
+
+
+def binned(network: str = "rates.ckpt", **changes: Any) -> Make:
+    """A recording in bins with other arrays, for a network of rates or counts."""
+
+    def make(folder: Path, write: Callable[..., Path]) -> list[str]:
+        np.savez(folder / "bad.npz", **bins(**changes))
+        return ["neuroinf", "infer", network, "bad.npz", "--output", "out"]
 
     return make
 
@@ -291,6 +378,18 @@ def in_the_way(name: str, *command: str, folder_instead: bool = False) -> Make:
         return list(command)
 
     return make
+
+
+def two_hidden(folder: Path, write: Callable[..., Path]) -> list[str]:
+    """Two hidden inputs with a weight each, for an encoder that tells only their sum."""
+    names = ["w_1", "w_2", "w_3", "b", "w_hidden_1", "w_hidden_2"]
+    changes = {
+        SIMULATOR: {"class_path": "neuroinf.simulators.GLM", "init_args": {"inputs": 3, "hidden": 2, "output": "rate"}},
+        PRIOR: dict.fromkeys(names, WEIGHT),
+        f"{SIMULATION}.stimulus.init_args": {"inputs": 5, "duration": 200.0},
+    }
+    write(folder / "bad.yaml", GLM | changes)
+    return ["train.py", "--config", "bad.yaml"]
 
 
 def foreign_class(content: dict[str, Any]) -> None:
@@ -574,6 +673,76 @@ CASES: dict[str, tuple[Make, tuple[str, ...]]] = {
         recording(*FIT[:2], "bad.npz", *FIT[3:], stimulus=None),
         ("bad.npz", "needs voltage and stimulus", "found no stimulus"),
     ),
+    # neurons in bins, with hidden inputs
+    "two inputs for three": (
+        binned(stimulus=np.zeros((2, 200))),
+        ("bad.npz", "stimulus", "expected shape (3, T)", "found (2, 200)"),
+    ),
+    "inputs turned over": (binned(stimulus=np.zeros((200, 3))), ("stimulus", "(3, T)", "transposed")),
+    "inputs and rate of different lengths": (
+        binned(rate=np.full(150, 0.5)),
+        ("as many bins of response as of stimulus", "150 and 200"),
+    ),
+    "rate with a gap": (binned(rate=np.full(200, np.nan)), ("rate", "finite", "nan")),
+    "inputs with a gap": (binned(stimulus=np.full((3, 200), np.inf)), ("stimulus", "finite", "inf")),
+    "rate above one": (binned(rate=np.full(200, 1.5)), ("rates above 0 and below 1", "found 1.5 in bin 0")),
+    "spikes for a rate": (binned(rate=np.eye(200)[0]), ("rates above 0 and below 1", "found 1 in bin 0")),
+    "negative rate": (binned(rate=np.full(200, -0.5)), ("rates above 0", "found -0.5")),
+    "complex rate": (binned(rate=np.full(200, 0.5j)), ("rate", "real numbers", "complex")),
+    "no rate": (binned(rate=None), ("reads rate (T,)", "found none")),
+    "no inputs": (binned(stimulus=None), ("3 observed input(s)", "stimulus (3, T)", "found none")),
+    "bins of another length": (binned(dt=np.float64(2.0)), ("bins of 1 ms", "found dt 2 ms")),
+    "counts for a network of rates": (binned(rate=None, spikes=np.ones(200)), ("reads rate", "found spikes instead")),
+    "rate for a network of counts": (binned("counts.ckpt"), ("reads spikes", "found rate instead")),
+    "negative counts": (
+        binned("counts.ckpt", rate=None, spikes=np.full(200, -1.0)),
+        ("counts, whole numbers from 0 to 1", "found -1 in bin 0"),
+    ),
+    "fractions of counts": (
+        binned("counts.ckpt", rate=None, spikes=np.full(200, 0.5)),
+        ("counts, whole numbers", "found 0.5"),
+    ),
+    "two spikes of a Bernoulli neuron": (
+        binned("counts.ckpt", rate=None, spikes=np.full(200, 2.0)),
+        ("from 0 to 1", "found 2 in bin 0"),
+    ),
+    "voltage for a network of bins": (
+        call("neuroinf", "infer", "rates.ckpt", "good.npz", "--output", "out"),
+        ("good.npz", "expected the arrays rate or spikes, stimulus", "found voltage"),
+    ),
+    "bins for a network of voltages": (
+        call("neuroinf", "infer", "good.ckpt", "bins.npz", "--output", "out"),
+        ("bins.npz", "expected the arrays voltage", "found rate, stimulus"),
+    ),
+    "dataset of another family": (
+        call("evaluate.py", "rates.ckpt", "--data", "data/tiny.h5"),
+        ("data/tiny.h5", "simulators.GLIF", "rates.ckpt", "simulators.GLM", "expected a dataset of the same"),
+    ),
+    "GLM for the fit of another family": (
+        call("neuroinf", "fit", "good.npz", "--config", "glm.yaml"),
+        ("--model glif", "glm.yaml", "GLM"),
+    ),
+    "prior without the hidden weight": (
+        glm(PRIOR, dict.fromkeys(["w_1", "w_2", "w_3", "b"], WEIGHT), "neuroinf simulate"),
+        ("must name", "missing ['w_hidden']"),
+    ),
+    "prior of another GLM": (
+        glm(PRIOR, dict.fromkeys(["w_1", "w_2", "w_3", "w_4", "b", "w_hidden"], WEIGHT), "neuroinf simulate"),
+        ("must name", "w_4"),
+    ),
+    "too few inputs in the stimulus": (
+        glm(f"{SIMULATION}.stimulus.init_args", {"inputs": 3, "duration": 200.0}, "neuroinf simulate"),
+        ("bad.yaml", "observation.inputs is 3", "the stimulus has 3", "hides 1"),
+    ),
+    "correlations that are not possible": (
+        glm(
+            f"{SIMULATION}.stimulus.init_args",
+            {"inputs": 4, "duration": 200.0, "correlation": -0.5},
+            "neuroinf simulate",
+        ),
+        ("bad.yaml", "correlation -0.5", "not positive semidefinite", "nearest: true"),
+    ),
+    "hidden inputs that are not summed": (two_hidden, ("GLMEncoder", "one hidden weight", "summed: true")),
     # options
     "negative duration": (call(*FIT, "--duration", "-1"), ("--duration", "at least one sample", "found -1")),
     "duration that is not a number": (call(*FIT, "--duration", "nan"), ("--duration", "nan")),
@@ -690,6 +859,12 @@ def test_the_good_files_are_good(
     assert left.value.code == 0
     assert set(json.loads(capsys.readouterr().out)[0]["parameters"]) == {"C", "R_input", "El", "th_inf"}
     assert {path.name for path in Path("out").iterdir()} == {"good.json", "good.png", "good_posterior.png"}
+    for command in (("rates.ckpt", "bins.npz"), ("counts.ckpt", "spikes.npz")):
+        np.savez("spikes.npz", **bins(rate=None, spikes=np.tile([0.0, 1.0], 100)))
+        code, said = in_this_process(["neuroinf", "infer", *command], capsys)
+        assert code == 0 and "error" not in said
+    code, said = in_this_process(["neuroinf", "simulate", "--config", "glm.yaml"], capsys)
+    assert code == 0
     for command in (SIMULATE, (*INFO, "good.ckpt"), (*INFO, "data/tiny.h5"), (*INFO, "good.npz")):
         code, said = in_this_process(list(command), capsys)
         assert code == 0 and not said

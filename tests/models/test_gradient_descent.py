@@ -7,6 +7,7 @@ from torch import Tensor
 
 from neuroinf.errors import InputError
 from neuroinf.fits.hidden_descent import descend
+from neuroinf.fits.logit_regression import regress
 from neuroinf.fits.penalty_sweep import neurons
 from neuroinf.models.gradient_descent import GradientDescent, OptimizerName, Truth
 
@@ -157,6 +158,60 @@ def test_wrong_arguments_are_refused(change: str, match: str) -> None:
             optimizer="newton" if change == "optimizer" else "adam",  # type: ignore[arg-type]
             batch_size=0 if change == "batch" else 256,
         )
+
+
+def test_without_a_hidden_input_it_finds_the_weights() -> None:
+    """A3, the positive control: neither hidden activity nor its weight exists, in the rate, the loss or the optimiser."""
+    rng = np.random.default_rng(0)
+    theta, x = rng.uniform(-0.3, 0.3, (3, 5)), rng.standard_normal((3, 4, 1000))
+    y = 1 / (1 + np.exp(-np.einsum("ri,rit->rt", theta[:, :4], x) - theta[:, 4:]))
+    found = descend(
+        y, x, 1.0, 0, epochs=1000, batch_size=1000, lr=1e-2, free_hidden=False, truth=(theta[:, :4], x[:, 0])
+    )
+    assert (found.history["weight_error"][-1] < 1e-3).all() and np.abs(found.bias - theta[:, 4]).max() < 1e-3
+    assert not found.hidden.any() and not found.hidden_weight.any()
+    assert "r" not in found.history and (found.history["train_loss"][-1] < 1e-8).all()
+
+
+def test_once_every_rate_is_learnt_the_hidden_activity_is_what_the_weights_leave() -> None:
+    """v_h h = logit y - v . x - c, whatever v is: the weights are those of early training, not those of the least loss."""
+    y, x, h = (values.float().numpy() for values in data(2, 200))
+    found = descend(y, x, h.var(axis=1, ddof=1), 1, epochs=6000, batch_size=200, lr=1e-2, truth=(x[:, :, 0], h))
+    assert (found.history["train_loss"][-1] < 1e-9).all()
+    left = np.log(y / (1 - y)) - np.einsum("ri,rit->rt", found.weights, x) - found.bias[:, None]
+    np.testing.assert_allclose(found.hidden_weight[:, None] * found.hidden, left, atol=2e-3)
+    np.testing.assert_allclose(np.abs(found.hidden_weight), left.std(axis=1, ddof=1) / h.std(axis=1, ddof=1), rtol=1e-2)
+
+
+def test_a_hidden_input_makes_it_wrong_in_sign_and_overtrained() -> None:
+    """A5 in small, with ten times the learning rate and a tenth of the passes: r of the hidden weight's sign, since the
+    model's weight keeps the sign it started with; less than the regression's; validation that stops falling
+    long before the training loss does.
+
+    The bar's own numbers, and the rise of validation, are those of the study's rate and passes, below.
+    """
+    theta = np.repeat(STUDY, 4, axis=0)
+    theta[2:, -1] *= -1
+    made = neurons(theta, "gaussian", 1000, 42)
+    found = descend(
+        made.y[:, :1000],
+        made.x[:, :9, :1000],
+        made.variance,
+        42,
+        epochs=2000,
+        lr=1e-3,
+        record_every=50,
+        held_out=(made.y[:, 1000:], made.x[:, :9, 1000:]),
+        truth=(theta[:, :9], made.x[:, 9, :1000]),
+    )
+    r, validation = found.history["r"], found.history["val_loss"]
+    assert (found.hidden_weight > 0).all() and (r[-1] * theta[:, -1] > 0).all()
+    closed = regress(made.y[:, :1000], made.x[:, :9, :1000]).hidden
+    best = [np.abs(np.corrcoef(a, b)[0, 1]) for a, b in zip(closed, made.x[:, 9, :1000], strict=True)]
+    assert (np.abs(r[-1]) > 0.75).all() and (np.abs(r[-1]) < np.array(best) - 0.03).all()
+    lowest = validation.argmin(axis=0)
+    assert (validation[0] > 5 * validation.min(axis=0)).all() and np.median(lowest) < len(validation) / 2
+    assert (found.history["train_loss"][-1] < found.history["train_loss"][len(validation) // 2] / 2).all()
 
 
 @pytest.mark.slow

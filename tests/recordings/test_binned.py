@@ -46,7 +46,8 @@ def test_a_file_says_the_same_as_arrays(tmp_path: Path, suffix: str) -> None:
         ("rate", 2, {"rate": RATE, "stimulus": X.T}, "transposed"),
         ("rate", 2, {"rate": RATE[:40], "stimulus": X}, "found 40 and 50"),
         ("rate", 2, {"rate": RATE, "stimulus": X, "dt": 0.1}, "bins of 1 ms, found dt 0.1 ms"),
-        ("rate", 2, {"rate": -RATE, "stimulus": X}, "expected rates of 0 or more, found -0.1"),
+        ("rate", 2, {"rate": -RATE, "stimulus": X}, "expected rates above 0, found -0.1 in bin 0"),
+        ("rate", 2, {"rate": RATE * 1j, "stimulus": X}, "expected real numbers, found complex"),
         ("rate", 2, {"rate": RATE * np.nan, "stimulus": X}, "expected finite numbers"),
         ("rate", 2, {"rate": ["a"] * 50, "stimulus": X}, "expected real numbers"),
         ("count", 2, {"spikes": COUNTS + 0.5, "stimulus": X}, "whole numbers"),
@@ -60,6 +61,19 @@ def test_bad_arrays_are_refused(channel: str, inputs: int, given: dict, message:
     rate, spikes, stimulus, dt = (given.get(key) for key in ("rate", "spikes", "stimulus", "dt"))
     with pytest.raises(InputError, match=message):
         binned(channel, inputs, 1.0, rate, spikes, stimulus, dt)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, 1.2, -0.1])
+def test_what_the_model_cannot_show_is_refused(value: float) -> None:
+    """A logistic rate lies between 0 and 1, a Bernoulli neuron has a spike in a bin or none; the bin is named."""
+    rate = np.full(50, 0.5)
+    rate[7] = value
+    with pytest.raises(InputError, match=f"rates above 0 and below 1, found {value:g} in bin 7"):
+        binned("rate", 2, 1.0, rate, None, X, None, largest=1.0)
+    counts = np.zeros(50)
+    counts[7] = 2.0
+    with pytest.raises(InputError, match="whole numbers from 0 to 1, found 2 in bin 7"):
+        binned("count", 2, 1.0, None, counts, X, None, largest=1.0)
 
 
 def test_bad_files_are_refused(tmp_path: Path) -> None:
