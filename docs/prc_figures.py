@@ -172,8 +172,8 @@ def bursting() -> None:
     current.set(ylabel="current (a.u.)", title="bursts need current into soma and dendrite")
     soma.set(ylabel="soma (a.u.);\nbars: spikes")
     dendrite.set(xlabel="time (ms)", ylabel="dendrite (a.u.)")
-    for ax in (current, soma):
-        ax.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.48, 1.08))
+    current.legend(frameon=False, fontsize=8, loc="center", bbox_to_anchor=(0.51, 0.5))
+    soma.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.48, 1.08))
     save(figure, "bursting")
 
 

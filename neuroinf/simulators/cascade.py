@@ -258,4 +258,5 @@ def _trains(
     times = np.concatenate([piece[1] for piece in pieces]) + lag if pieces else rows
     rows, times = rows[times < steps], times[times < steps]
     order = np.argsort(rows, kind="stable")
-    return np.split(times[order] * dt, np.cumsum(np.bincount(rows, minlength=n))[:-1]) if n else []
+    times = times[order].astype(np.float64) * dt
+    return np.split(times, np.cumsum(np.bincount(rows, minlength=n))[:-1]) if n else []

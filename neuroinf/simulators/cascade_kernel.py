@@ -47,7 +47,7 @@ from neuroinf.simulators.cascade_program import (
 )
 
 Samples = NDArray[Any]
-Integers = NDArray[np.int64]
+Integers = NDArray[np.int64]  # an element of one is `Any` below: not an int, to the type checker
 
 ROWS = 64  # of a block: a step's signals stay in the second-level cache
 # a pulse of w / dt steps less rounding is one of w / dt steps
@@ -72,7 +72,7 @@ def constants(values: Samples) -> Samples:
 
 @njit(nogil=True, cache=True)
 def filter_step(
-    s: Samples, c: Samples, kind: int, y: int, y1: int, x: int, x1: int, old: int, at: int, of_type: Samples
+    s: Samples, c: Samples, kind: int, y: Any, y1: Any, x: Any, x1: Any, old: Any, at: int, of_type: Samples
 ) -> None:
     """One step of a filter: places of y, y before, x, x before, x at the window's end (-1: none), first coefficient."""
     tiny, zero = of_type[TINY], of_type[ZERO]
@@ -94,11 +94,11 @@ def nonlinear_step(
     s: Samples,
     c: Samples,
     kind: int,
-    z: int,
-    y: int,
-    y1: int,
-    left: int,
-    left1: int,
+    z: Any,
+    y: Any,
+    y1: Any,
+    left: Any,
+    left1: Any,
     at: int,
     scratch: Samples,
     of_type: Samples,

@@ -33,14 +33,16 @@ ROUNDING = np.float32(1.5 * 2**23)  # adding it rounds to an integer, which its 
 ROUNDING_BITS = 0x4B400000
 
 
-@intrinsic
-def fused(context: Any, a: Any, b: Any, c: Any) -> Any:
+def _fused(context: Any, a: Any, b: Any, c: Any) -> Any:
     """a b + c with one rounding, single precision."""
 
     def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.fma(*arguments)
 
     return types.float32(types.float32, types.float32, types.float32), lower
+
+
+fused: Any = intrinsic(_fused)  # a compiled function of three numbers: numba gives the context
 
 
 def logistic(x: Floats, powers: Floats) -> None:

@@ -99,8 +99,8 @@ class AlphaInput:
             raise InputError(f"stimulus: tau must be above 0 ms, found {tau}")
         self.tau = tau
         self.frozen = is_fixed(self.amplitude) and self.delay[0] == self.delay[1]
-        time = dt * np.arange(self._steps)
-        self._shape = np.e / tau * time * np.exp(-time / tau)
+        time = dt * np.arange(self._steps, dtype=np.float64)
+        self._shape: FloatArray = np.e / tau * time * np.exp(-time / tau)
 
     def sample(self, rng: np.random.Generator) -> FloatArray:
         """One waveform :math:`(1, T)`, in `unit`."""
