@@ -7,7 +7,8 @@ spared the published program's bookkeeping, and its input currents are one matri
 `--replicates` networks side by side. Both have the same patterns, labels and start, and torch and numba the same number of threads.
 
 Round after round each program does `--epochs` steps; a machine with other work to do is told by processor time, which is
-taken beside the wall clock. Medians over rounds. After the same number of steps the losses are compared.
+taken beside the wall clock. Medians over rounds. The losses of the first network are compared: they are the same to rounding in
+the first epoch; later a spike more or less, by rounding, sets the two trainings apart.
 
     python benchmarks/prc_networks.py --output prc_networks.json
 """
@@ -45,7 +46,9 @@ def programs(kind: str, replicates: int) -> dict[str, tuple[Epoch, int]]:
     layers = [Layer(str(CASCADES / f"{kind}.yaml"), 4, KINDS[kind]), Layer(str(CASCADES / "readout.yaml"), 2, 7.0)]
     events, labels = RandomPatterns(replicates=replicates).draw()
     nets = SpikingNetwork(layers, 100, [torch.Generator().manual_seed(n) for n in range(replicates)])
-    weights = [w.detach()[:, 0].permute(1, 2, 0).contiguous().requires_grad_() for w in nets.weights]
+    # copies, not views that both would train
+    weights = [w.detach()[:, 0].permute(1, 2, 0).clone(memory_format=torch.contiguous_format) for w in nets.weights]
+    weights = [w.requires_grad_() for w in weights]
     x, first = events.dense()[0].contiguous(), labels[0]
     ours, theirs = Adam(nets.parameters(), lr=LR), Adam(weights, lr=LR)
 
@@ -84,8 +87,8 @@ def measure(kind: str, replicates: int, rounds: int, epochs: int) -> dict[str, A
         name: {"wall": statistics.median(wall[name]), "processor": statistics.median(cpu[name])} for name in found
     }
     ratio = {of: medians["torch loop"][of] / medians["neuroinf"][of] for of in ("wall", "processor")}
-    apart = float(np.abs(np.subtract(*losses.values())).max())
-    return {"ms": medians, "ratio": ratio, "loss apart": apart, "epochs compared": (rounds + 1) * epochs}
+    apart = np.abs(np.subtract(*losses.values()))
+    return {"ms": medians, "ratio": ratio, "loss apart": {"first": float(apart[0]), "last": float(apart[-1])}}
 
 
 def main() -> None:
@@ -106,10 +109,11 @@ def main() -> None:
     table = {}
     for kind in arguments.kinds:
         table[kind] = row = measure(kind, arguments.replicates, arguments.rounds, arguments.epochs)
-        ours, theirs = row["ms"]["neuroinf"], row["ms"]["torch loop"]
+        ours, theirs, ratio, apart = *row["ms"].values(), row["ratio"], row["loss apart"]
         print(
-            f"{kind:<16}{ours['wall']:>10.1f}{theirs['wall']:>10.1f}{row['ratio']['wall']:>8.1f}"
-            f"{ours['processor']:>10.1f}{theirs['processor']:>10.1f}{row['ratio']['processor']:>8.1f}{row['loss apart']:>12.2g}"
+            f"{kind:<16}{ours['wall']:>10.1f}{theirs['wall']:>10.1f}{ratio['wall']:>8.1f}"
+            f"{ours['processor']:>10.1f}{theirs['processor']:>10.1f}{ratio['processor']:>8.1f}"
+            f"{apart['first']:>10.0e}{apart['last']:>10.0e}"
         )
     least = min(row["ratio"]["wall"] for row in table.values())
     print(f"at least {BAR:g} times the loop's speed (wall clock): {'yes' if least >= BAR else 'NO'}, least {least:.1f}")

@@ -63,7 +63,7 @@ def test_configuration_is_read_by_the_commands_that_need_its_data_alone(path: Pa
     written = yaml.safe_load(path.read_text())["data"]
     assert data.path == written["path"] and output is None
     assert data.simulation.n == written["simulation"]["n"]
-    assert not list(elsewhere.iterdir())
+    assert [entry.name for entry in elsewhere.iterdir()] == ["configs"]
 
 
 def test_names_and_files_of_configurations_differ() -> None:

@@ -36,6 +36,7 @@ LNL: Config = {
     "data.observation": {"channels": ["dendrite", "stimulus"], "dt": 1.0, "noise": {"dendrite": 0.5}},
     "data.together": 0.5,
     "data.test_rows": 8,
+    "model.encoder.init_args.roles": ["response", "input"],
     "model.pooling": {"class_path": "neuroinf.networks.SweepPooling", "init_args": {"width": 8}},
     "trainer.max_epochs": 2,
 }
