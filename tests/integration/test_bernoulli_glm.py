@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from neuroinf.errors import InputError
-from neuroinf.evaluation.c2st import best_accuracy
+from neuroinf.evaluation.c2st import benchmark_c2st, best_accuracy
 from neuroinf.inference import Estimator, load
 from neuroinf.posterior import Posterior
 from neuroinf.training import train
@@ -18,8 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = 2000
 # of the C2ST after 100,000 simulations
 BARS = {"bernoulli_glm": 0.56, "bernoulli_glm_raw": 0.60}
-# Published mean C2ST of NPE after 10,000 simulations: 0.678 from the statistics (Lueckmann et al. 2021, table of T.5)
-FEW = {"bernoulli_glm": 0.60, "bernoulli_glm_raw": 0.678}
+NPE_FEW = 0.678  # published mean C2ST of NPE after 10,000 simulations, from the statistics (Lueckmann et al. 2021, table of T.5)
 
 pytestmark = pytest.mark.reference
 
@@ -54,18 +53,36 @@ def mean_limit(estimator: Estimator, task: dict[str, np.ndarray]) -> float:
     return float(np.mean(limits))
 
 
+def mean_c2st(estimator: Estimator, task: dict[str, np.ndarray]) -> float:
+    """The benchmark's C2ST with a fifth of its samples, mean over the observations."""
+    return float(
+        np.mean(
+            [
+                benchmark_c2st(
+                    task["reference_posterior"][i, :SAMPLES].astype(float),
+                    posterior(estimator, task, i).sample(SAMPLES, seed=i),
+                )
+                for i in range(len(task["observation_raw"]))
+            ]
+        )
+    )
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", FEW)
+@pytest.mark.parametrize("name", BARS)
 def test_ten_thousand_simulations_are_better_spent_than_by_npe(
     name: str, task: dict[str, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Even the best classifier is less accurate than the benchmark's is on NPE's samples."""
+    """From the statistics even the best classifier is less accurate than the benchmark's is on NPE's samples; from the bins the
+    benchmark's own is, with a standard error of sqrt(0.25 / 20,000) = 0.004.
+    """
     monkeypatch.setenv("WANDB_MODE", "disabled")
     monkeypatch.setattr(sys, "argv", ["train.py"])
     flags = ["--data.simulation.n=10000", f"--data.path={tmp_path / 'data.h5'}", f"--runs={tmp_path / 'runs'}"]
     output = tmp_path / f"{name}.ckpt"
     train([f"--config={ROOT / 'configs' / f'{name}.yaml'}", *flags, f"--output={output}"])
-    assert mean_limit(load(output), task) < FEW[name]
+    accuracy = mean_limit if name == "bernoulli_glm" else mean_c2st
+    assert accuracy(load(output), task) < NPE_FEW
 
 
 @pytest.mark.parametrize("name", BARS)
