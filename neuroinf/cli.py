@@ -1,4 +1,4 @@
-"""The command line: `neuroinf simulate | infer | fit | info`, and what train.py and evaluate.py call."""
+"""The command line: `neuroinf simulate | infer | fit | sweep | info`, and what train.py and evaluate.py call."""
 
 from __future__ import annotations
 
@@ -82,6 +82,12 @@ def _fit(arguments: Sequence[str]) -> None:
     fit(arguments)
 
 
+def _sweep(arguments: Sequence[str]) -> None:
+    from neuroinf.commands.sweep import sweep
+
+    sweep(arguments)
+
+
 def _info(arguments: Sequence[str]) -> None:
     from neuroinf.commands.info import info
 
@@ -93,6 +99,7 @@ COMMANDS: dict[str, tuple[Command, str]] = {
     "simulate": (_simulate, "simulate a dataset: --config FILE [--output FILE]"),
     "infer": (_infer, "parameters of recorded neurons: CHECKPOINT RECORDING... [--output FOLDER] [--json]"),
     "fit": (_fit, "the fit made for one neuron alone, without a network: RECORDING --model glif"),
+    "sweep": (_sweep, "many trainings with other values: FILE --count N, or report FOLDER"),
     "info": (_info, "what a dataset, checkpoint or recording holds: FILE"),
 }
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from neuroinf.commands.simulate import read_data
+from neuroinf.commands.simulate import is_population, read_data, read_population
 from neuroinf.experiment import LOGGED, experiment
 from neuroinf.network_study import is_network_study
 from neuroinf.selection import is_selection, selection
@@ -16,9 +16,15 @@ from neuroinf.selection import is_selection, selection
 ROOT = Path(__file__).resolve().parents[1]
 STUDIES = [path for path in ROOT.glob("configs/studies/*.yaml") if not is_network_study([f"--config={path}"])]
 SELECTIONS = sorted(path for path in ROOT.glob("configs/*.yaml") if is_selection(["--config", str(path)]))
-CONFIGS = sorted({*ROOT.glob("configs/*.yaml"), *STUDIES} - set(SELECTIONS))
+POPULATIONS = sorted(path for path in ROOT.glob("configs/*.yaml") if is_population(["--config", str(path)]))
+CONFIGS = sorted({*ROOT.glob("configs/*.yaml"), *STUDIES} - {*SELECTIONS, *POPULATIONS})
 EXAMPLES = sorted(ROOT.glob("docs/examples/*.yaml"))
-SWEEPS = sorted(ROOT.glob("configs/sweeps/*.yaml"))
+# sweeps of populations are of another kind of model, which `experiment` does not make
+SWEEPS = sorted(
+    path
+    for path in ROOT.glob("configs/sweeps/*.yaml")
+    if not any(f"configs/{population.name}" in path.read_text() for population in POPULATIONS)
+)
 
 
 def name(path: Path) -> str:
@@ -66,9 +72,18 @@ def test_configuration_is_read_by_the_commands_that_need_its_data_alone(path: Pa
     assert [entry.name for entry in elsewhere.iterdir()] == ["configs"]
 
 
+@pytest.mark.parametrize("path", POPULATIONS, ids=name)
+def test_configuration_of_a_population_says_how_it_is_simulated(path: Path, elsewhere: Path) -> None:
+    data, output = read_population(["--config", str(path)])
+    written = yaml.safe_load(path.read_text())
+    assert data.path == written["data"]["path"] and output is None and written["name"] == path.stem
+    assert data.simulation.n == written["data"]["simulation"]["n"]
+    assert [entry.name for entry in elsewhere.iterdir()] == ["configs"]
+
+
 def test_names_and_files_of_configurations_differ() -> None:
     """Else one would refuse the other's dataset, or continue its run."""
-    loaded = [yaml.safe_load(path.read_text()) for path in [*CONFIGS, *SELECTIONS, *EXAMPLES]]
+    loaded = [yaml.safe_load(path.read_text()) for path in [*CONFIGS, *SELECTIONS, *POPULATIONS, *EXAMPLES]]
     for values in ([config["name"] for config in loaded], [config["data"]["path"] for config in loaded]):
         assert len(set(values)) == len(values)
 

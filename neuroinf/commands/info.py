@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def info(arguments: Sequence[str]) -> None:
     """Print what a file holds; of a checkpoint, without running anything that it names."""
-    parser = Arguments("neuroinf info", "What a dataset, checkpoint, recording or cascade (YAML) holds.")
+    parser = Arguments("neuroinf info", "What a dataset, checkpoint, recording, population or cascade (YAML) holds.")
     parser.add_argument("file", type=Path)
     parser.add_argument("--output", type=Path, help="also draw the cascade as a figure here (.png, .pdf, .svg)")
     parser.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help="a package of your own classes")
@@ -38,7 +38,7 @@ def info(arguments: Sequence[str]) -> None:
         print(Dataset(path).describe())
         graph = _graph(Dataset(path).specification)
     else:
-        print(_recordings(path))
+        print(_population(path) or _recordings(path))
     if graph is not None:
         _cascade(graph, options.output)
     elif options.output is not None:
@@ -104,6 +104,19 @@ def _range(described: dict[str, Any]) -> str:
     values = ", ".join(f"{v:g}" for v in described["values"]) if "values" in described else None
     text = f"{described['low']:g} to {described['high']:g}" if values is None else values
     return f"{text}, log," if described["scale"] == "log" else text
+
+
+def _population(path: Path) -> str | None:
+    """What a file of a population holds; None if it is a file of something else."""
+    if path.suffix not in (".npz", ".npy", ".nwb"):
+        return None
+    from neuroinf.recordings.arrays import load_npz
+    from neuroinf.recordings.nwb_units import has_units
+    from neuroinf.recordings.populations import read_population
+
+    if path.suffix == ".npz" and not {"id", "activity"} & set(load_npz(path)):
+        return None
+    return None if path.suffix == ".nwb" and not has_units(path) else read_population(path).describe()
 
 
 def _recordings(path: Path) -> str:

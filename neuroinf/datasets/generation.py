@@ -14,6 +14,9 @@ from neuroinf.datasets.workers import simulate_shards
 from neuroinf.errors import InputError
 from neuroinf.specification import Plain, specify
 
+# a shard is simulated in memory
+SHARD_BYTES = 128 * 2**20
+
 
 def generate(
     simulation: Simulation,
@@ -36,7 +39,7 @@ def generate(
         spec: The simulation's specification, where its parts do not keep their constructors' arguments
             (:func:`neuroinf.specification.specify`).
         workers: Processes.
-        shard_rows: Rows of a shard.
+        shard_rows: Rows of a shard, at most; fewer where they would take more than SHARD_BYTES.
         progress: None: a bar on a terminal. True: lines now and then elsewhere, too. False: nothing.
 
     Returns:
@@ -49,6 +52,7 @@ def generate(
     path = Path(path)
     if workers < 1 or shard_rows < 1:
         raise InputError(f"workers and shard_rows must be at least 1, found {workers} and {shard_rows}")
+    shard_rows = min(shard_rows, max(1, SHARD_BYTES // max(1, simulation.row_bytes)))
     specification = json.loads(json.dumps(specify(simulation) if spec is None else spec))
     if path.exists():
         _refuse_other_file(path, specification)

@@ -38,8 +38,8 @@ def create(file: h5py.File, name: str, shape: tuple[int, ...], dtype: DTypeLike)
     row_bytes = np.dtype(dtype).itemsize * max(1, int(np.prod(shape[1:], dtype=np.int64)))
     rows = max(1, min(shape[0], CHUNK_BYTES // row_bytes))
     chunks = (rows, *(max(1, size) for size in shape[1:]))
-    # an unlimited first axis is what HDF5 asks for where a dataset is empty
-    maxshape = (None, *shape[1:]) if shape[0] == 0 else None
+    # an unlimited axis is what HDF5 asks for where a dataset is empty
+    maxshape = tuple(size or None for size in shape) if 0 in shape else None
     return file.create_dataset(name, shape, dtype, chunks=chunks, maxshape=maxshape, fletcher32=True, track_times=False)
 
 

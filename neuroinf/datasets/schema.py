@@ -28,7 +28,7 @@ class Rows:
 
     Attributes:
         parameters: :math:`(n, P)`.
-        continuous: Each channel :math:`(n, T')`.
+        continuous: Each channel :math:`(n, T')`, of populations :math:`(n, K, T')`.
         spikes: n arrays of times, ms; None if the simulator has no spikes.
         stimulus: What each row saw :math:`(n, K, T)`, in :attr:`Dataset.stimulus_unit`.
         status: Index into ``STATUS`` :math:`(n,)`.
@@ -102,6 +102,14 @@ class Dataset:
     def channels(self) -> dict[str, str]:
         """The continuous channels and their units."""
         return {name: str(self._arrays.attribute(f"response/{name}", "unit")) for name in self._channel_names()}
+
+    @cached_property
+    def groups(self) -> dict[str, NDArray[np.int64]]:
+        """Group of each neuron (K,) of the channels that have a row for each neuron."""
+        stored = {name: self._arrays.stored(f"response/{name}") for name in self._channel_names()}
+        return {
+            k: np.asarray(s.attrs["group"], np.int64) for k, s in stored.items() if s.ndim == 3 and "group" in s.attrs
+        }
 
     @cached_property
     def record_dt(self) -> float:
@@ -216,6 +224,13 @@ class Dataset:
         if self.sweeps > 1:
             lines.append(f"neurons: {self.n // self.sweeps:,}, {self.sweeps} sweeps each")
         lines += [f"channel {k}: {u}, every {self.record_dt:g} ms" for k, u in self.channels.items()]
+        for name, groups in self.groups.items():
+            shape = self._arrays.stored(f"response/{name}").shape
+            lines.append(f"  of {shape[1]:,} neurons in {len(np.unique(groups))} group(s), {shape[2]:,} samples a row")
+        for name, stored in self._arrays.all().items():
+            if name.startswith("latent/"):
+                unit = f", unit {stored.attrs['unit']}" if "unit" in stored.attrs else ""
+                lines.append(f"{name}: {' x '.join(f'{size:,}' for size in stored.shape[1:]) or '1'} a row{unit}")
         if TIMES in self._arrays.all():
             lines.append(f"spikes: {self._offsets[-1]:,}, {self._offsets[-1] / self.n:.1f} a row")
         low, high = self.parameters.min(0), self.parameters.max(0)

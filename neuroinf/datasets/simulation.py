@@ -13,7 +13,7 @@ from neuroinf.datasets.layout import STATUS
 from neuroinf.datasets.streams import ROW, WAVEFORM, Streams
 from neuroinf.errors import InputError
 from neuroinf.priors import Prior
-from neuroinf.simulators.protocol import HasHiddenInputs, HasRheobase, Simulator
+from neuroinf.simulators.protocol import HasHiddenInputs, HasRheobase, OfPopulations, Simulator
 from neuroinf.stimuli import Stimulus
 
 # stimulus and response of one call of the simulator: measured on GLIF, a row takes 44 microseconds with 4 or 8 MB,
@@ -159,7 +159,7 @@ class Simulation:
         if isinstance(self.simulator, HasRheobase) and self.in_rheobase:
             scale = np.asarray(self.simulator.rheobase(columns), np.float64)
         steps = round(self.duration / self.dt)
-        per_call = self._rows_per_call(4 * steps * (bank.shape[1] + 1 + len(self.simulator.channels)))
+        per_call = self._rows_per_call(4 * steps * (bank.shape[1] + 1 + self._outputs))
         rows = SimulatedRows(theta, index, scale, neuron.astype(np.int32) if self.sweeps > 1 else None)
         for i in range(0, stop - start, per_call):
             part = slice(i, i + per_call)
@@ -168,6 +168,20 @@ class Simulation:
             response = self.simulator.simulate(columns[part], stimulus, self.dt, seeds[part])
             self._keep(rows, response, len(columns[part]), steps)
         return rows
+
+    @property
+    def _outputs(self) -> int:
+        """Numbers that the simulator returns for each step of a row, spikes aside."""
+        simulator = self.simulator
+        if not isinstance(simulator, OfPopulations):
+            return len(simulator.channels)
+        # latents are about as many as neurons at most
+        return len(simulator.groups) * (len(simulator.channels) + len(simulator.latents))
+
+    @property
+    def row_bytes(self) -> int:
+        """About what a stored row takes, spikes aside."""
+        return 4 * round(self.duration / self.record_dt) * self._outputs
 
     def _rows_per_call(self, row_bytes: int) -> int:
         """As many as fit; a simulator that loops over time in Python may ask for more: attribute ``rows_per_call``."""
@@ -210,9 +224,11 @@ class Simulation:
         status[failed] = STATUS.index("non_finite")
         rows.status.append(status)
 
-    def _checked(self, values: Any, name: str, shape: tuple[int, int]) -> NDArray[Any]:
+    def _checked(self, values: Any, name: str, shape: tuple[int, ...]) -> NDArray[Any]:
         """The response as an array, if it was announced and has the right shape: (n, T), latents (n, ...)."""
         channel, latent = name in self.simulator.channels, name.startswith("latent/")
+        if channel and isinstance(self.simulator, OfPopulations):
+            shape = (shape[0], len(self.simulator.groups), shape[1])
         found = np.asarray(values) if channel or latent else None
         if found is None or (found.shape != shape if channel else found.shape[:1] != shape[:1]):
             raise InputError(
@@ -228,6 +244,10 @@ class Simulation:
         simulator, prior = self.simulator, self.prior
         unit = "rheobase" if self.in_rheobase else simulator.stimulus_unit
         recorded = {f"response/{k}": {"dt": self.record_dt, "unit": u} for k, u in simulator.channels.items()}
+        if isinstance(simulator, OfPopulations):
+            group = np.asarray(simulator.groups, np.int64)
+            recorded = {k: {**values, "group": group} for k, values in recorded.items()}
+            recorded |= {f"latent/{k}": {"dt": self.record_dt, "unit": u} for k, u in simulator.latents.items()}
         return {
             "parameters": {"names": list(prior.names), "units": list(prior.units), "prior": prior.to_dict()},
             "stimulus/waveform": {"dt": float(self.stimulus.dt), "unit": unit},

@@ -1,7 +1,8 @@
 """What is inferred: named parameters with units and ranges, their distribution, unconstrained space and back, grids."""
 
 from neuroinf.priors.box import Parameter, Prior
+from neuroinf.priors.empty import NoParameters
 from neuroinf.priors.gaussian import GaussianPrior, SmoothFilterPrior
 from neuroinf.priors.grid import GridParameter, GridPrior
 
-__all__ = ["GaussianPrior", "GridParameter", "GridPrior", "Parameter", "Prior", "SmoothFilterPrior"]
+__all__ = ["GaussianPrior", "GridParameter", "GridPrior", "NoParameters", "Parameter", "Prior", "SmoothFilterPrior"]

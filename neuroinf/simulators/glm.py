@@ -36,6 +36,7 @@ from neuroinf.errors import InputError
 from neuroinf.simulators.bases import Basis
 from neuroinf.simulators.glm_kernel import BERNOULLI, ENDED, NOT_A_NUMBER, POISSON, RATE, glm_rows
 from neuroinf.simulators.protocol import Response
+from neuroinf.simulators.seeds import row_seeds
 from neuroinf.simulators.threads import in_threads
 
 FloatArray = NDArray[np.float64]
@@ -182,7 +183,7 @@ class GLM:
         )
         response = np.empty((n, steps), x.dtype)
         hidden = np.empty((n, steps) if self.summed else (0, 0), x.dtype)
-        ended, seeds = np.zeros(n, np.int8), _seeds(seed, n)
+        ended, seeds = np.zeros(n, np.int8), row_seeds(seed, n)
 
         def simulate_rows(first: int, last: int) -> None:
             glm_rows(
@@ -259,19 +260,6 @@ def _kernels(basis: Basis, dt: float, name: str) -> FloatArray:
             f"found shape {kernels.shape}"
         )
     return kernels
-
-
-def _seeds(seed: int | Sequence[int], n: int) -> NDArray[np.uint64]:
-    one = isinstance(seed, int | np.integer)
-    given = [seed] if one else list(seed)
-    for number in given:
-        if isinstance(number, bool) or not isinstance(number, int | np.integer) or not 0 <= int(number) < 2**64:
-            raise InputError(f"seed: expected whole numbers from 0 to 2^64 - 1, found {number!r}")
-    if one:
-        return np.random.SeedSequence(int(given[0])).generate_state(n, np.uint64).astype(np.uint64)
-    if len(given) != n:
-        raise InputError(f"seed: expected one number or {n}, one for each row, found {len(given)}")
-    return np.array([int(number) for number in given], np.uint64)
 
 
 def _refuse_stimulus(x: NDArray[Any], row: int) -> None:

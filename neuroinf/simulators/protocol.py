@@ -35,8 +35,9 @@ class Simulator(Protocol):
             seed: One integer, or n of them: a row's result depends on its own seed alone.
 
         Returns:
-            A :data:`Response`: each channel :math:`(n, T)` at step dt, ``"spikes"`` as n arrays of times in ms, and if
-            the model has them ``"latent/<name>"`` arrays and ``"terminated"`` :math:`(n,)`, rows that stopped early.
+            A :data:`Response`: each channel :math:`(n, T)` at step dt (of K neurons: :math:`(n, K, T)`), ``"spikes"`` as n
+            arrays of times in ms, and if the model has them ``"latent/<name>"`` arrays and
+            ``"terminated"`` :math:`(n,)`, rows that stopped early.
         """
         ...
 
@@ -60,6 +61,19 @@ class HasHiddenInputs(Protocol):
     """
 
     hidden_inputs: int
+
+
+@runtime_checkable
+class OfPopulations(Protocol):
+    """A simulator of whole populations: each channel has a row for each neuron, :math:`(n, K, T)`.
+
+    Attributes:
+        groups: Group of each neuron (K,), such as the layer that it lies in; whole numbers from 0.
+        latents: Names of what it returns under `latent/` with a sample for each of the channels' samples, and the units.
+    """
+
+    groups: Any
+    latents: dict[str, str]
 
 
 @runtime_checkable
