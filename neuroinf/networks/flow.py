@@ -13,7 +13,7 @@ from scipy.stats import qmc
 from torch import Tensor, nn
 from torch.distributions import Distribution, Transform
 from torch.nn.functional import pad
-from zuko.transforms import MonotonicRQSTransform
+from zuko.transforms import AutoregressiveTransform, MonotonicRQSTransform
 
 from neuroinf.errors import InputError
 from neuroinf.networks.agreement import Pooled, pool
@@ -174,8 +174,10 @@ class FlowPosterior(Distribution):
         return torch.cat([self._push(part) for part in e.split(rows)])
 
     def _push(self, e: Tensor) -> Tensor:
-        moved = cast(Tensor, self.residual.transform.inv(e))
-        return self.location + (self.factor @ moved[..., None])[..., 0]
+        chain = cast(Any, self.residual.transform)
+        for transform in reversed(getattr(chain, "transforms", [chain])):
+            e = _inverse(transform, e)
+        return self.location + (self.factor @ e[..., None])[..., 0]
 
     def rsample(self, sample_shape: torch.Size | Sequence[int] = ()) -> Tensor:
         """Draws (*sample_shape, B, P)."""
@@ -189,6 +191,16 @@ class FlowPosterior(Distribution):
         e = torch.linalg.solve_triangular(self.factor, apart, upper=False)[..., 0]
         log_det = self.factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         return self.residual.log_prob(e) - log_det
+
+
+def _inverse(transform: Transform, y: Tensor) -> Tensor:
+    """The inverse at y (S, B, P), as the transform's own, but its first pass, which no draw enters, made once for all S."""
+    if not isinstance(transform, AutoregressiveTransform):  # a single parameter
+        return cast(Tensor, transform.inv(y))
+    x = torch.zeros_like(y[:1])
+    for _ in range(transform.passes):
+        x = cast(Tensor, transform.meta(x).inv(y))
+    return x
 
 
 def normal_points(n: int, p: int) -> Tensor:
