@@ -165,31 +165,38 @@ def train_selection(arguments: Sequence[str]) -> Path:
     return final
 
 
-def load_selection(path: str | Path) -> ModelSelection:
+def load_selection(path: str | Path, trust: Sequence[str] = ()) -> ModelSelection:
     """The network of a checkpoint, opened without running any code that it might hold.
 
+    Args:
+        path: The checkpoint.
+        trust: Packages beside neuroinf whose classes the checkpoint may name, such as your own simulator's.
+
     Raises:
-        InputError: if it is no checkpoint of a selection.
+        InputError: if it is no checkpoint of a selection, or names a class of a package that is not trusted.
     """
     path = Path(path)
-    checkpoint = read_checkpoint(path)
+    checkpoint = read_checkpoint(path, "selection")
     content = checkpoint["neuroinf"]
-    if content.get("model") != "selection":
-        raise InputError(
-            f"{path}: expected a checkpoint of model selection, found one of {content.get('model')} inference"
-        )
     encoder = content["encoder"]
     arguments = {k: v for k, v in encoder["init_args"].items() if k not in ("prior", "simulator", "dt")}
-    model = ModelSelection(
-        build(content["prior"], Prior),
-        build(content["observation"], Observation),
-        lambda channels: build(
-            {"class_path": encoder["class_path"], "init_args": arguments | {"channels": channels}}, nn.Module
-        ),
-        build(content["simulator"], Simulator),
-        hidden=content["hidden"],
-    )
-    model.load_state_dict(checkpoint["state_dict"])
+    try:
+        model = ModelSelection(
+            build(content["prior"], Prior, trust),
+            build(content["observation"], Observation, trust),
+            lambda channels: build(
+                {"class_path": encoder["class_path"], "init_args": arguments | {"channels": channels}},
+                nn.Module,
+                trust,
+            ),
+            build(content["simulator"], Simulator, trust),
+            hidden=content["hidden"],
+        )
+        model.load_state_dict(checkpoint["state_dict"])
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except RuntimeError as error:
+        raise InputError(f"{path}: the weights do not fit its own description: the file is damaged") from error
     model.on_load_checkpoint(checkpoint)
     model.provenance = content["provenance"]
     return model.eval()

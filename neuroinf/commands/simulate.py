@@ -43,6 +43,7 @@ def read_data(arguments: Sequence[str]) -> tuple[SimulationDataModule, str | Non
         parser.add_argument(f"--{training}", type=dict[str, Any] | None, default=None, help="of train.py; passed over")
     for training in ("name", "runs"):
         parser.add_argument(f"--{training}", type=str | None, default=None, help="of train.py; passed over")
+    parser.add_argument("--views", type=int | None, default=None, help="of train.py; passed over")
     parser.add_argument("--seed_everything", type=Any, default=None, help="of train.py; passed over")
     if not any(argument.split("=")[0] == "--config" for argument in arguments) and not {"-h", "--help"} & set(
         arguments

@@ -17,7 +17,7 @@ from zuko.transforms import AutoregressiveTransform, MonotonicRQSTransform
 
 from neuroinf.errors import InputError
 from neuroinf.networks.agreement import Pooled, pool
-from neuroinf.networks.densities import cholesky_factor, perceptron, prior_loss
+from neuroinf.networks.densities import cholesky_factor, perceptron, prior_loss, widen
 from neuroinf.priors import Prior
 
 AT_ONCE = 2**13  # draws computed together: their splines' parameters then stay in the cache
@@ -115,6 +115,10 @@ class Flow(nn.Module):
     def floor(self, z: Tensor) -> Tensor:
         """Negative log density under the prior."""
         return prior_loss(z)
+
+    def widen(self, log_factor: Tensor) -> None:
+        """See widths.HasWidths."""
+        widen(self.network, log_factor)
 
     def unit_mean(self, features: Tensor, prior: Prior) -> Tensor:
         """See Density; mean of 32 quasi-random draws, always the same ones."""

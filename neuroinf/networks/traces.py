@@ -57,6 +57,8 @@ class TraceEncoder(nn.Module):
             read.
         roles: Role of each channel: response, events or input.
         components: Number K of principal components of each response and input; 0 reads them sample by sample.
+        dropout: Part of the hidden units that is left out at each step of training: a network of twenty thousand neurons
+            otherwise knows them by heart, and is too sure of new ones.
 
     Raises:
         InputError: on an impossible value.
@@ -74,6 +76,7 @@ class TraceEncoder(nn.Module):
         cut: float = 0.0,
         roles: Sequence[Role] = ("response", "input"),
         components: int = 0,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         for name, value, least in (
@@ -88,11 +91,12 @@ class TraceEncoder(nn.Module):
             raise InputError(
                 f"encoder.components must be at most the {samples} samples of a response, found {components}"
             )
-        if not 0 <= cut < 1:
-            raise InputError(f"encoder.cut must be a fraction in [0, 1), found {cut}")
+        for name, part in (("cut", cut), ("dropout", dropout)):
+            if not 0 <= part < 1:
+                raise InputError(f"encoder.{name} must be a fraction in [0, 1), found {part}")
         self.channels, self.samples, self.hidden, self.blocks, self.cut = channels, samples, hidden, blocks, cut
         self.roles = check_roles(roles, channels)
-        self.components = components
+        self.components, self.dropout = components, dropout
         self._responses, events, inputs = (
             [row for row, role in enumerate(self.roles) if role == kind] for kind in ("response", "events", "input")
         )
@@ -110,7 +114,13 @@ class TraceEncoder(nn.Module):
             width = len(events) * samples + (len(self._projected) + responses) * components
         self.first = nn.Linear(width + EXTREMES * responses + channels, hidden)
         self.rest = nn.ModuleList(
-            nn.Sequential(nn.LayerNorm(hidden), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, hidden))
+            nn.Sequential(
+                nn.LayerNorm(hidden),
+                nn.Linear(hidden, hidden),
+                nn.SiLU(),
+                nn.Linear(hidden, hidden),
+                nn.Dropout(dropout),
+            )
             for _ in range(blocks)
         )
 

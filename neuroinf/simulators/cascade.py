@@ -161,6 +161,19 @@ class Cascade:
                 )
         return found
 
+    def check_limits(self, low: Mapping[str, float], inputs: int) -> None:
+        """See :class:`~neuroinf.simulators.protocol.HasLimits`."""
+        for name in self.parameters:
+            if name in self._positive and not low[name] > 0:
+                raise InputError(
+                    f"prior range of {name}: a time constant or width must be positive, found low {low[name]:g}"
+                )
+        if inputs != len(self.inputs):
+            raise InputError(
+                f"stimulus: expected {len(self.inputs)} rows, for {', '.join(self.inputs)}, found {inputs}; neuroinf.stimuli.Stack "
+                f"puts them together"
+            )
+
     def simulate(self, theta: ArrayLike, stimulus: ArrayLike, dt: float, seed: int | Sequence[int] = 0) -> Response:
         """Simulate n neurons; the rows are shared among as many threads as NUMBA_NUM_THREADS says.
 
