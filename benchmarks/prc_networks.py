@@ -4,7 +4,9 @@ The task is configs/studies/prc_memorize.yaml's: 256 patterns of 100 inputs in 2
 kind and 2 readouts, Adam. An epoch is a whole training step: forward, loss, backward and optimizer. The peer
 (peers/prc_networks.py) is how the published program goes about it, step by step under autograd, one network at a time; it is
 spared the published program's bookkeeping, and its input currents are one matrix product for all steps. Ours trains
-`--replicates` networks side by side. Both have the same patterns, labels and start, and torch and numba the same number of threads.
+`--replicates` networks side by side. Both have the same patterns, labels and start. torch has one thread, with which
+the peer is fastest: its operations are too small to share. Ours shares neurons among NUMBA_NUM_THREADS threads, all cores unless set;
+with one, the ratio is also that of as many peers as there are cores.
 
 Round after round each program does `--epochs` steps; a machine with other work to do is told by processor time, which is
 taken beside the wall clock. Medians over rounds. The losses of the first network are compared: they are the same to rounding in
@@ -101,8 +103,10 @@ def main() -> None:
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     threads = int(os.environ.get("NUMBA_NUM_THREADS", os.cpu_count() or 1))
-    torch.set_num_threads(threads)
-    print(f"ms per epoch and network, {threads} threads, {arguments.replicates} networks side by side (peer: 1)")
+    torch.set_num_threads(1)
+    print(
+        f"ms per epoch and network, {threads} threads of ours, {arguments.replicates} networks side by side (peer: 1)"
+    )
     print(
         f"{'network':<16}{'neuroinf':>10}{'loop':>10}{'ratio':>8}{'cpu':>10}{'cpu loop':>10}{'ratio':>8}{'loss apart':>12}"
     )

@@ -50,7 +50,7 @@ Samples = NDArray[Any]
 Integers = NDArray[np.int64]
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inline="always")
 def filter_back(
     s: Samples,
     a: Samples,
@@ -96,7 +96,7 @@ def filter_back(
                 grad[at + 3, r] -= a[now, r] * s[x[0] + t - window, r]
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inline="always")
 def nonlinear_back(
     s: Samples,
     c: Samples,
@@ -122,32 +122,59 @@ def nonlinear_back(
         for r in range(ROWS):
             u[r] = c[at + 1, r] * (s[y, r] - c[at, r])
         logistic(u, scratch[1])
+        # a loop for each result: with more arrays in one, the compiler does not see that rows can be done together
         for r in range(ROWS):
             f[r] = c[at + 2, r] * u[r]
-            steepness = z_bar[r] * f[r] * (one - u[r])
-            y_bar[r] = steepness * c[at + 1, r]
-            grad[at, r] -= steepness * c[at + 1, r]
-            grad[at + 1, r] += steepness * (s[y, r] - c[at, r])
+        steepness = scratch[1]
+        for r in range(ROWS):
+            steepness[r] = z_bar[r] * f[r]
+        for r in range(ROWS):
+            steepness[r] *= one - u[r]
+        for r in range(ROWS):
+            y_bar[r] = steepness[r] * c[at + 1, r]
+        for r in range(ROWS):
+            grad[at, r] -= y_bar[r]
+        for r in range(ROWS):
+            grad[at + 1, r] += steepness[r] * (s[y, r] - c[at, r])
+        for r in range(ROWS):
             grad[at + 2, r] += z_bar[r] * u[r]
         return
-    for r in range(ROWS):
-        u = s[y, r] - c[at, r]
-        near = one / ((steep * abs(u) + one) * (steep * abs(u) + one))
-        if kind == PULSE:
+    if kind == PULSE:
+        for r in range(ROWS):
+            u = s[y, r] - c[at, r]
+            near = one / ((steep * abs(u) + one) * (steep * abs(u) + one))
             on = s[left, r] > zero
             began = u > zero and s[y - 1, r] <= c[at, r]
             pending[r] += z_bar[r] * c[at + 1, r] if on else zero
             y_bar[r] = pending[r] * near if began else zero
             pending[r] = zero if began else pending[r]
+            f[r] = c[at + 1, r] if on else zero
+            grad[at + 1, r] += z_bar[r] if on else zero
+    else:
+        u, near = scratch[0], scratch[1]
+        for r in range(ROWS):
+            u[r] = s[y, r] - c[at, r]
+        for r in range(ROWS):
+            near[r] = steep * abs(u[r]) + one
+        for r in range(ROWS):
+            near[r] = c[at + 1, r] / (near[r] * near[r])
+        for r in range(ROWS):
+            y_bar[r] = z_bar[r] * near[r]
+        if kind == STRICT_STEP:
+            for r in range(ROWS):
+                u[r] = one if u[r] > zero else zero
         else:
-            on = u > zero if kind == STRICT_STEP else u >= zero
-            y_bar[r] = z_bar[r] * c[at + 1, r] * near
-        f[r] = c[at + 1, r] if on else zero
+            for r in range(ROWS):
+                u[r] = one if u[r] >= zero else zero
+        for r in range(ROWS):
+            f[r] = c[at + 1, r] * u[r]
+        for r in range(ROWS):
+            grad[at + 1, r] += z_bar[r] * u[r]
+    for r in range(ROWS):
         grad[at, r] -= y_bar[r]
-        grad[at + 1, r] += z_bar[r] if on else zero
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inline="always")
 def edges_back(
     s: Samples,
     a: Samples,
@@ -175,7 +202,7 @@ def edges_back(
                 grad[g, r] += a[into, r] * s[tape[source] + then, r]
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def cascade_blocks_back(
     first: int,
     last: int,
@@ -212,6 +239,8 @@ def cascade_blocks_back(
     scratch = np.zeros((2, ROWS), coefficients.dtype)
     z_bar, y_bar, f = np.zeros((3, ROWS), coefficients.dtype)
     pending = np.zeros((number, ROWS), coefficients.dtype)
+    given = np.zeros((record.shape[0], steps, ROWS), coefficients.dtype)
+    back = np.zeros((steps, inputs, ROWS), coefficients.dtype)
     of_type = constants(coefficients)
     at_x, at_y = np.empty(3, np.int64), np.empty(3, np.int64)
     for block in range(first, last):
@@ -224,12 +253,17 @@ def cascade_blocks_back(
                 c[k, r] = coefficients[k, begin + r]
             for r in range(m, ROWS):
                 c[k, r] = 0
+        # of all steps at once: one by one each would wait for a distant part of the memory
+        for j in range(record.shape[0]):
+            for t in range(steps):
+                for r in range(m):
+                    given[j, t, r] = response_bar[j, t, begin + r]
         for t in range(steps - 1, -1, -1):
             for j in range(record.shape[0]):
                 signal, then = record[j, 0], t - record[j, 1]
                 p = starts[signal] + (then & masks[signal])
-                for r in range(m):
-                    a[p, r] += response_bar[j, t, begin + r]
+                for r in range(ROWS):
+                    a[p, r] += given[j, t, r]
             for i in range(number - 1, -1, -1):
                 drive, filtered, linear = subunits[i, DRIVE], subunits[i, FILTERED], subunits[i, LINEAR]
                 x, y = starts[drive] + (t & masks[drive]), starts[filtered] + (t & masks[filtered])
@@ -291,10 +325,14 @@ def cascade_blocks_back(
                     a[x, r] = 0
             for k in range(inputs):
                 p = starts[k] + (t & masks[k])
-                for r in range(m):
-                    stimulus_bar[t, k, begin + r] = a[p, r]
+                for r in range(ROWS):
+                    back[t, k, r] = a[p, r]
                 for r in range(ROWS):
                     a[p, r] = 0
+        for t in range(steps):
+            for k in range(inputs):
+                for r in range(m):
+                    stimulus_bar[t, k, begin + r] = back[t, k, r]
         for k in range(c.shape[0]):
             for r in range(m):
                 coefficients_bar[k, begin + r] = grad[k, r]

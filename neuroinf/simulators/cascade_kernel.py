@@ -70,7 +70,7 @@ def constants(values: Samples) -> Samples:
     return found
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inline="always")
 def filter_step(
     s: Samples, c: Samples, kind: int, y: Any, y1: Any, x: Any, x1: Any, old: Any, at: int, of_type: Samples
 ) -> None:
@@ -89,7 +89,7 @@ def filter_step(
             s[y, r] -= c[at + 3, r] * s[old, r]
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inline="always")
 def nonlinear_step(
     s: Samples,
     c: Samples,
@@ -126,6 +126,44 @@ def nonlinear_step(
 
 
 @njit(nogil=True, cache=True)
+def take_in(
+    s: Samples, stimulus: Samples, starts: Integers, masks: Integers, first: int, last: int, begin: int, m: int
+) -> None:
+    """Put the stimulus of m rows and of steps `first` to `last` - 1 in its places."""
+    for t in range(first, last):
+        for k in range(stimulus.shape[1]):
+            p = starts[k] + (t & masks[k])
+            if stimulus.shape[2] == 1:
+                v = stimulus[t, k, 0]
+                for r in range(ROWS):
+                    s[p, r] = v
+            else:
+                for r in range(m):
+                    s[p, r] = stimulus[t, k, begin + r]
+
+
+@njit(nogil=True, cache=True)
+def give_out(
+    s: Samples,
+    response: Samples,
+    record: Integers,
+    starts: Integers,
+    masks: Integers,
+    first: int,
+    last: int,
+    begin: int,
+    m: int,
+) -> None:
+    """Record m rows of steps `first` to `last` - 1."""
+    for j in range(record.shape[0]):
+        signal, lag = record[j, 0], record[j, 1]
+        for t in range(first, last):
+            p = starts[signal] + ((t - lag) & masks[signal])
+            for r in range(m):
+                response[j, t, begin + r] = s[p, r]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
 def cascade_blocks(
     first: int,
     last: int,
@@ -159,7 +197,7 @@ def cascade_blocks(
     ends = np.zeros_like(starts)  # of the signal before
     for i in range(1, starts.size):
         ends[i] = starts[i - 1] + steps
-    number, channels = subunits.shape[0], record.shape[0]
+    number = subunits.shape[0]
     c = np.zeros((coefficients.shape[0], ROWS), coefficients.dtype)
     scratch = np.zeros((2, ROWS), coefficients.dtype)
     of_type = constants(coefficients)
@@ -180,16 +218,11 @@ def cascade_blocks(
             s = tape[block]
             for i in range(starts.size):  # before the first step everything is 0
                 s[ends[i] : starts[i]] = 0
+            # all steps at once, as far as there is room: one by one each would wait for a distant part of the memory
+            take_in(s, stimulus, starts, masks, 0, steps, begin, m)
         for t in range(steps):
-            for k in range(inputs):
-                p = starts[k] + (t & masks[k])
-                if stimulus.shape[2] == 1:
-                    v = stimulus[t, k, 0]
-                    for r in range(ROWS):
-                        s[p, r] = v
-                else:
-                    for r in range(m):
-                        s[p, r] = stimulus[t, k, begin + r]
+            if tape.shape[0] == 0:
+                take_in(s, stimulus, starts, masks, t, t + 1, begin, m)
             for i in range(number):
                 drive = subunits[i, DRIVE]
                 x = starts[drive] + (t & masks[drive])
@@ -247,11 +280,8 @@ def cascade_blocks(
                     o = starts[signal] + (t & masks[signal])
                     for r in range(ROWS):
                         s[o, r] = s[z, r] + c[k, r] * s[lin, r]
-            for j in range(channels):
-                signal = record[j, 0]
-                p = starts[signal] + ((t - record[j, 1]) & masks[signal])
-                for r in range(m):
-                    response[j, t, begin + r] = s[p, r]
+            if tape.shape[0] == 0:
+                give_out(s, response, record, starts, masks, t, t + 1, begin, m)
             if spikes >= 0:
                 z = starts[spikes] + (t & masks[spikes])
                 before = starts[spikes] + ((t - 1) & masks[spikes])
@@ -266,4 +296,6 @@ def cascade_blocks(
                         if s[z, r] != 0 and s[before, r] == 0:
                             onset_rows[onsets], onset_steps[onsets] = begin + r, t
                             onsets += 1
+        if tape.shape[0] > 0:
+            give_out(s, response, record, starts, masks, 0, steps, begin, m)
     return onset_rows[:onsets], onset_steps[:onsets]
