@@ -17,6 +17,8 @@ Integers = NDArray[np.int64]
 Floats = NDArray[Any]
 # a sum over time is made of this many parts whatever the number of threads: the same result everywhere
 PARTS = 8
+# fewer products than this (about 0.5 ms of work) are not worth waking another thread for
+PRODUCTS_PER_THREAD = 500_000
 
 
 class Raster(NamedTuple):
@@ -116,25 +118,31 @@ def _arrays(events: Raster) -> tuple[Integers, Integers, Integers, Floats]:
     return events.starts.numpy(), events.patterns.numpy(), events.channels.numpy(), events.counts.numpy()
 
 
+def _threads(events: Raster, weights: torch.Size) -> int:
+    ports, networks, _, units = weights
+    return len(events.counts) * ports * units * (networks // events.shape[1]) // PRODUCTS_PER_THREAD
+
+
 class _Currents(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, weights: Tensor, events: Raster) -> Tensor:
+    def forward(ctx: Any, weights: Tensor, events: Raster, more: int) -> Tensor:
         steps, sets, number, _ = events.shape
         ports, networks, _, units = weights.shape
-        out = weights.new_empty(steps, ports, networks, number, units)
+        out = weights.new_empty(steps + more, ports, networks, number, units)
+        out[steps:] = 0
         w = weights.detach().contiguous().numpy()
         starts, patterns, channels, counts = _arrays(events)
 
         def part(first: int, last: int) -> None:
             _forward(first, last, starts, patterns, channels, counts, sets, w, out.numpy())
 
-        in_threads(part, steps, most=steps)
+        in_threads(part, steps, most=_threads(events, weights.shape))
         ctx.events, ctx.weights = events, weights.shape
         return out
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
         events: Raster = ctx.events
         steps, sets, _, _ = events.shape
         g = grads[0].contiguous().numpy()
@@ -146,11 +154,11 @@ class _Currents(torch.autograd.Function):
             for i in range(first, last):
                 _adjoint(edges[i], edges[i + 1], starts, patterns, channels, counts, sets, g, sums[i])
 
-        in_threads(parts, PARTS, most=PARTS)
-        return torch.from_numpy(sums.sum(0)), None
+        in_threads(parts, PARTS, most=_threads(events, ctx.weights))
+        return torch.from_numpy(sums.sum(0)), None, None
 
 
-def currents(events: Raster, weights: Tensor) -> Tensor:
+def currents(events: Raster, weights: Tensor, more: int = 0) -> Tensor:
     r"""Synaptic currents :math:`I_{tpnbu} = \sum_i x_{tnbi} W_{pniu}` into port p of unit u, differentiable in W.
 
     Compiled over the events alone, on the CPU; a matrix product of the dense raster elsewhere.
@@ -158,9 +166,10 @@ def currents(events: Raster, weights: Tensor) -> Tensor:
     Args:
         events: Of N sets of patterns, one for each network, or of one set for all.
         weights: :math:`(P, N, I, U)`.
+        more: Steps after the last, with currents of 0.
 
     Returns:
-        :math:`(T, P, N, B, U)`.
+        :math:`(T + more, P, N, B, U)`.
 
     Raises:
         InputError: if the raster does not fit the weights.
@@ -173,7 +182,8 @@ def currents(events: Raster, weights: Tensor) -> Tensor:
         )
     if weights.device.type != "cpu":
         x = events.dense().to(weights)
+        x = torch.nn.functional.pad(x, (0, 0, 0, more))
         return torch.einsum("nbti,pniu->tpnbu", x.expand(weights.shape[1], *x.shape[1:]), weights)
-    out = _Currents.apply(weights, events)
+    out = _Currents.apply(weights, events, more)
     assert isinstance(out, Tensor)
     return out
