@@ -45,15 +45,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from neuroinf.errors import InputError
 from neuroinf.simulators.cascade_graph import Graph
-from neuroinf.simulators.cascade_kernel import ROWS, cascade_blocks
+from neuroinf.simulators.cascade_kernel import cascade_blocks
 from neuroinf.simulators.cascade_program import Program, coefficients, program
 from neuroinf.simulators.cascade_reading import POSITIVE, load_graph, read_graph
 from neuroinf.simulators.protocol import Response
 from neuroinf.simulators.threads import in_threads
 
 FloatArray = NDArray[np.float64]
-# Fewer block-steps than this (about 0.2 ms of work) are not worth waking another thread for.
-BLOCK_STEPS_PER_THREAD = 200
+# Fewer steps of single rows than this (about 1 ms of work) are not worth waking another thread for.
+ROW_STEPS_PER_THREAD = 200_000
 
 
 class Cascade:
@@ -200,11 +200,14 @@ class Cascade:
         table = np.stack([np.broadcast_to(found[name], n) for name in tables.names])
         starts, masks, places = tables.rings()
         response = np.empty((len(self.record), n, x.shape[2]), x.dtype)
+        rows = tables.block_rows(n, x.itemsize)
+        number = -(-n // rows)
 
         def blocks(first: int, last: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
             return cascade_blocks(
                 first,
                 last,
+                rows,
                 tables.subunits,
                 tables.edges,
                 tables.record,
@@ -218,8 +221,7 @@ class Cascade:
                 response.transpose(0, 2, 1),
             )
 
-        number = -(-n // ROWS)
-        pieces = in_threads(blocks, number, number * x.shape[2] // BLOCK_STEPS_PER_THREAD)
+        pieces = in_threads(blocks, number, n * x.shape[2] // ROW_STEPS_PER_THREAD)
         result: Response = dict(zip(self.record, response, strict=True))
         if self.description.spikes is not None:
             result["spikes"] = _trains(pieces, n, tables.spikes[1], x.shape[2], float(dt))
