@@ -130,7 +130,7 @@ def soma_table(estimator: Estimator, neurons: int) -> None:
     """Capability 5: what the soma cannot see keeps its prior."""
     prior, rng = estimator.prior, np.random.default_rng(SEED)
     theta = prior.sample(neurons, rng)
-    found = answer(estimator, shown(estimator, theta, alphas(), rng), theta, draws=2000)
+    found = answer(estimator, shown(estimator, theta, alphas(), rng), theta, draws=8000)
     u = prior.to_unit(found.draws)
     ratio, shift = u.std(0) * np.sqrt(12), (u.mean(0) - 0.5) * np.sqrt(12)
     for j, name in enumerate(prior.names):
