@@ -100,7 +100,7 @@ def _train_readout(cli: TrainingCLI, joint: Path) -> Path:
     epochs = len(model.history)
     device = cli.trainer.strategy.root_device
     training = ReadoutTraining(model, stage, epochs)
-    model.seconds += data.encode(training.encoder, stage.views, epochs, folder, str(device))
+    model.seconds += data.encode(model.sweep_encoder, stage.views, epochs, folder, str(device))
     kept = ModelCheckpoint(folder, "best", "val/loss", save_last=True, enable_version_counter=False)
     shown = [TrainingProgress()] if any(isinstance(c, TrainingProgress) for c in cli.trainer.callbacks) else []  # type: ignore[attr-defined]
     trainer = Trainer(

@@ -18,6 +18,7 @@ from neuroinf.errors import InputError
 from neuroinf.networks.densities import Density
 from neuroinf.networks.encoders import Encoder
 from neuroinf.networks.glm_encoder import NeedsModel
+from neuroinf.networks.pooling import SweepPooling
 from neuroinf.networks.traces import NeedsRecordings
 from neuroinf.priors import Prior
 from neuroinf.simulators.protocol import Simulator
@@ -66,7 +67,6 @@ class AmortizedInference(L.LightningModule):
         one = encoder(observation.width)
         if isinstance(one, NeedsModel):
             one.told(prior, simulator, observation.dt)
-        self._sweep_encoder = [one]  # in a list: registered once, as the encoder or its part
         self.encoder = cast(Encoder, one if pooling is None else pooling(one))
         self.density = cast(Density, density(self.encoder.features, len(prior.names)))
         self.lr, self.weight_decay, self.schedule = lr, weight_decay, schedule
@@ -75,6 +75,12 @@ class AmortizedInference(L.LightningModule):
         self.provenance: Plain = {}
         self._started = 0.0
         self._train_loss: list[Tensor] = []
+
+    @property
+    def sweep_encoder(self) -> nn.Module:
+        """The encoder of one sweep."""
+        whole = cast(nn.Module, self.encoder)
+        return whole.encoder if isinstance(whole, SweepPooling) else whole
 
     def forward(self, x: Tensor) -> Tensor:
         """Features (B, F) of observations (B, C, T) or, of several sweeps each, (B, S, C, T)."""
@@ -105,7 +111,7 @@ class AmortizedInference(L.LightningModule):
 
     def on_train_start(self) -> None:
         """Show the encoder some of the training's recordings, if it asks for them and has not seen any."""
-        one = self._sweep_encoder[0]
+        one = self.sweep_encoder
         if isinstance(one, NeedsRecordings) and not one.ready:
             one.shown(self._recordings())
 

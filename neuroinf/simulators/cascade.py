@@ -49,6 +49,7 @@ from neuroinf.simulators.cascade_kernel import cascade_blocks
 from neuroinf.simulators.cascade_program import Program, coefficients, program
 from neuroinf.simulators.cascade_reading import POSITIVE, load_graph, read_graph
 from neuroinf.simulators.protocol import Response
+from neuroinf.simulators.stimulus_samples import stimulus_samples
 from neuroinf.simulators.threads import in_threads
 
 FloatArray = NDArray[np.float64]
@@ -235,19 +236,8 @@ class Cascade:
 
     def _samples(self, stimulus: ArrayLike, n: int) -> NDArray[Any]:
         """The stimulus as float32 or float64; a repeated single row is not copied n times."""
-        values = np.asarray(stimulus)
-        rows = len(self.inputs)
-        if values.ndim != 3 or values.shape[0] not in (1, n) or values.shape[1] != rows:
-            raise InputError(
-                f"stimulus: expected shape ({n}, {rows}, T) or (1, {rows}, T) with the inputs {', '.join(self.inputs)}, "
-                f"found {values.shape}"
-            )
-        if values.dtype.kind not in "fiub":
-            raise InputError(f"stimulus: expected real numbers, found dtype {values.dtype}")
-        if values.dtype != np.float32:
-            values = values.astype(np.float64, copy=False)
-        if values.strides[0] == 0:
-            values = values[:1]
+        meaning = f"the inputs {', '.join(self.inputs)}"
+        values = stimulus_samples(stimulus, n, len(self.inputs), meaning)
         if not np.isfinite(values).all():
             row, line, t = np.argwhere(~np.isfinite(values))[0]
             raise InputError(
