@@ -1,10 +1,18 @@
-"""Fits of cascade neurons: the ridge below a sigmoid, how far the loss falls, refinement, and which method is quickest.
+"""Fits of cascade neurons: the ridge below a sigmoid, how far the loss falls, refinement of networks, and which method is quickest.
 
-    python benchmarks/prc_fits.py [--cases 200] [--only ridge width fall refined speed]
+    python benchmarks/prc_fits.py [--cases 200] [--only ridge width fall refined speed] [--checkpoints checkpoints]
 
-Parallel neurons at 0.5 ms for 400 ms (five amplitudes, control and blocked, noise 0.05), recurrent ones at 0.05 ms for 50 ms from
-soma and dendrite (noise 0.01), currents below the somatic threshold. Without a network the amortized answer is played by a draw
-from a normal of twice the sd of the truth's Laplace posterior.
+| table | what is printed |
+|---|---|
+| ridge | sds that least squares leave of the dendrite's parameters, at two sampling intervals; fits of noise-free sweeps |
+| width | posterior over prior sd of parallel neurons by the curvature at the truth, two intervals, two laws of the truths |
+| fall | squared error at the prior's centre over that of the fit, and the part of it that is not noise |
+| refined | error of the response of a network's answer before and after refinement |
+| speed | loss above the truth's against processor time: steps by differences, steps by the twin's gradient |
+
+Parallel neurons of `fall` and `speed` run at 0.5 ms for 400 ms (five amplitudes, control and blocked, noise 0.05), recurrent ones
+at 0.05 ms for 50 ms from soma and dendrite (noise 0.01), currents below the somatic threshold. `refined` runs at each network's
+own step.
 """
 
 from __future__ import annotations
@@ -19,18 +27,27 @@ import numpy as np
 import torch
 import yaml
 from numpy.typing import NDArray
+from prc_refinement import refinement
+from scipy.optimize import least_squares
 
+from neuroinf.fits import cascade_descent
 from neuroinf.fits.cascade import fit, refine
 from neuroinf.fits.cascade_posterior import CascadePosterior
+from neuroinf.inference import load
 from neuroinf.priors import Parameter, Prior
 from neuroinf.simulators import Cascade
-from neuroinf.simulators.cascade_twin import CascadeTwin
 from neuroinf.stimuli import AlphaInput, BiexponentialInput
 
 FloatArray = NDArray[np.float64]
 ROOT = Path(__file__).parents[1]
-AMPLITUDES, PEAKS = (3.0, 5.0, 7.0, 9.0, 12.0), (0.5, 0.8, 1.0, 1.2)
-WIDER = 2.0
+AMPLITUDES, PEAKS, SPIKING = (3.0, 5.0, 7.0, 9.0, 12.0), (0.5, 0.8, 1.0, 1.2), (1.0, 1.5, 1.75, 2.1, 3.0)
+# the published simulations without a somatic spike (figure 4): peaks; loc, width, gain, dendrite_tau and na_tau
+PUBLISHED = {
+    "5C1": ((1.0, 1.5), (1.9, 0.3, 3.0, 20.0, 2.0)),
+    "5C2": ((1.25, 1.85, 2.1), (1.8, 0.2, 3.0, 20.0, 2.0)),
+}
+FAR = np.array([0.95, 0.9, 1.2, 0.9, 1.25])  # a start, over the truth
+DENDRITE = ["loc", "width", "gain", "dendrite_tau", "na_tau"]
 
 
 class Neurons:
@@ -91,199 +108,182 @@ def subthreshold(bank: Neurons, number: int, rng: np.random.Generator) -> FloatA
     return theta[silent][:number]
 
 
-def natural_slopes(bank: Neurons, theta: FloatArray, names: list[str]) -> FloatArray:
-    """Derivatives (P', N) of one neuron's response in some parameters, natural units, by the twin's differences."""
+def natural_slopes(bank: Neurons, theta: FloatArray) -> FloatArray:
+    """Derivatives (P, N) of one neuron's response, natural units, by differences."""
     observed = bank.observed(theta[None], None)
     z = bank.prior.to_unconstrained(torch.from_numpy(theta))
     matrix = torch.autograd.functional.jacobian(bank.prior.from_unconstrained, z)
     assert isinstance(matrix, torch.Tensor)
     slope = matrix.diagonal().numpy()
     found = observed.jacobian(z.numpy()[None], np.zeros(1, np.int64), np.full((1, len(z)), 1e-4))[0]
-    columns = [bank.prior.names.index(name) for name in names]
-    return (found.reshape(len(z), -1) / slope[:, None])[columns]
+    return found.reshape(len(z), -1) / slope[:, None]
 
 
 def ridge() -> None:
-    """Laplace sds, no prior, of the dendrite's five parameters from the published subthreshold sweeps.
+    """What least squares say of the dendrite's five parameters where the soma does not spike, noise 0.01, no prior.
 
-    Of 5C1 also at the point to which a fit of noise-free data went, by the specification: sd(loc) .6, sd(gain) 3.0 there.
+    At the truth, and where a fit at one step arrives that is given noise-free sweeps of another: sweeps of 0.002 ms fitted at
+    0.02 ms, because a ridge turns a small error of the model into a large one of the parameters.
     """
-    names = ["loc", "width", "gain", "dendrite_tau", "na_tau"]
-    for label, peaks, loc, width, gain, threshold in (
-        ("5C1, peaks 1 and 1.5", (1.0, 1.5), 1.9, 0.3, 3.0, 0.19),
-        ("5C1, elsewhere on the ridge", (1.0, 1.5), 1.73, 0.2984, 1.78, 0.19),
-        ("5C2, peaks 1.25, 1.85 and 2.1", (1.25, 1.85, 2.1), 1.8, 0.2, 3.0, 0.349),
-        ("5C2, peaks 1.25 and 1.85", (1.25, 1.85), 1.8, 0.2, 3.0, 0.349),
-    ):
-        bank = Neurons("recurrent", 0.01, 20, 0.01, peaks)
-        true = {"loc": loc, "width": width, "gain": gain, "threshold": threshold, "dendrite_tau": 20.0, "na_tau": 2.0}
-        true |= {"spike_height": 2.0, "soma_tau": 40.0}
-        theta = np.array([true[name] for name in bank.prior.names])
-        slopes = natural_slopes(bank, theta, names)
-        covariance = np.linalg.inv(slopes @ slopes.T) * bank.noise**2
-        sd = np.sqrt(np.diag(covariance))
-        # of log gain and loc / width, at the truth
-        to_foot = np.zeros((2, len(names)))
-        to_foot[0, names.index("gain")] = 1 / true["gain"]
-        to_foot[1, names.index("loc")], to_foot[1, names.index("width")] = 1 / width, -loc / width**2
-        foot = to_foot @ covariance @ to_foot.T
-        together = np.sqrt(foot[0, 0] + foot[1, 1] - 2 * foot[0, 1])
-        print(f"ridge {label}: sd " + ", ".join(f"{n} {s:.3g}" for n, s in zip(names, sd, strict=True)))
-        print(
-            f"  correlation of log gain with loc / width {foot[0, 1] / np.sqrt(foot[0, 0] * foot[1, 1]):.3f}; sd of log gain "
-            f"{np.sqrt(foot[0, 0]):.2f}, of loc / width {np.sqrt(foot[1, 1]):.2f}, of their difference {together:.3f}"
-        )
+    for label, (peaks, published) in PUBLISHED.items():
+        truth = np.array(published)
+        for keep in (0.2, 0.5):
+            data = dendrite(truth, peaks, 0.002, keep)
+            for where, dt, start in (("at the truth", 0.002, np.ones(5)), ("fitted at 0.02 ms", 0.02, FAR)):
+                misfit = partial(_misfit, truth=truth, peaks=peaks, dt=dt, keep=keep, data=data)
+                found = least_squares(
+                    misfit, start, bounds=(0.05, 10.0), xtol=1e-12, ftol=1e-12, gtol=1e-12, diff_step=1e-5
+                )
+                covariance = np.linalg.inv(found.jac.T @ found.jac) * 0.01**2 * np.outer(truth, truth)
+                theta, sd = found.x * truth, np.sqrt(np.diag(covariance))
+                to_foot = np.zeros((2, 5))  # log gain; loc / width
+                to_foot[0, 2], to_foot[1, 0], to_foot[1, 1] = 1 / theta[2], 1 / theta[1], -theta[0] / theta[1] ** 2
+                foot = to_foot @ covariance @ to_foot.T
+                print(
+                    f"ridge {label}, a sample every {keep} ms, {where}: "
+                    + ", ".join(f"{n} {v:.3g} +- {s:.2g}" for n, v, s in zip(DENDRITE, theta, sd, strict=True))
+                    + f"; correlation of log gain and loc / width {foot[0, 1] / np.sqrt(foot[0, 0] * foot[1, 1]):.3f}"
+                )
+
+
+def dendrite(theta: FloatArray, peaks: tuple[float, ...], dt: float, keep: float) -> FloatArray:
+    """The dendrite's samples every `keep` ms, all sweeps one after the other, of a soma that does not spike."""
+    graph = str(ROOT / "configs" / "cascades" / "recurrent.yaml")
+    neuron = Cascade(graph, DENDRITE, {"threshold": 9.0}, ["dendrite"])
+    waves = np.stack([AlphaInput(50.0, dt, peak).sample(np.random.default_rng(0)) for peak in peaks])
+    found = neuron.simulate(np.broadcast_to(theta, (len(peaks), len(theta))), waves, dt)["dendrite"]
+    every = round(keep / dt)
+    return np.asarray(found)[:, every - 1 :: every].ravel()
+
+
+def _misfit(
+    scale: FloatArray, truth: FloatArray, peaks: tuple[float, ...], dt: float, keep: float, data: FloatArray
+) -> FloatArray:
+    return dendrite(scale * truth, peaks, dt, keep) - data
 
 
 def widths(cases: int) -> None:
     """Posterior over prior sd of parallel neurons by the curvature at the truth, a prior of the same sd taken as normal."""
-    rng = np.random.default_rng(1)
     for label, sizes, blocked in (
         ("one input of 7", (7.0,), False),
         ("five inputs, control and blocked", AMPLITUDES, True),
     ):
-        bank = Neurons("parallel", 0.5, 4, 0.05, sizes, blocked)
-        ratios = []
-        for theta in bank.prior.sample(cases, rng):
-            sd = (bank.prior.high - bank.prior.low) / np.sqrt(12)
-            slopes = natural_slopes(bank, theta, list(bank.prior.names)) * sd[:, None]
-            ratios.append(np.sqrt(np.diag(np.linalg.inv(slopes @ slopes.T / bank.noise**2 + np.eye(len(sd))))))
-        found = np.median(ratios, axis=0)
-        print(
-            f"posterior / prior sd, {label}: "
-            + ", ".join(f"{n} {v:.3f}" for n, v in zip(bank.prior.names, found, strict=True))
-        )
+        for every, uniform in ((4, False), (8, True)):
+            bank = Neurons("parallel", 0.5, every, 0.05, sizes, blocked)
+            low, high, rng = bank.prior.low, bank.prior.high, np.random.default_rng(1)
+            truths = rng.uniform(low, high, (cases, len(low))) if uniform else bank.prior.sample(cases, rng)
+            sd, ratios = (high - low) / np.sqrt(12), []
+            for theta in truths:
+                slopes = natural_slopes(bank, theta) * sd[:, None]
+                ratios.append(np.sqrt(np.diag(np.linalg.inv(slopes @ slopes.T / bank.noise**2 + np.eye(len(sd))))))
+            found = zip(bank.prior.names, np.median(ratios, axis=0), strict=True)
+            law = "uniform in natural units" if uniform else "of the prior"
+            print(
+                f"posterior / prior sd, {label}, a sample every {0.5 * every:g} ms, truths {law}: "
+                + ", ".join(f"{n} {v:.3f}" for n, v in found)
+            )
 
 
 def fall(cases: int) -> None:
-    """By how much the squared error falls from the prior's centre, of data with noise, below which none can go, and without."""
+    """By how much the squared error falls from the prior's centre; with noise also the part of it that is not noise."""
     for name in ("parallel", "recurrent"):
         for noisy in (True, False):
-            rng, bank = np.random.default_rng(2), neurons(name)
-            theta = subthreshold(bank, cases, rng)
-            observed, who = bank.observed(theta, rng if noisy else None), np.arange(len(theta))
+            bank = neurons(name)
+            theta = subthreshold(bank, cases, np.random.default_rng(2))
+            clean, who = bank.observed(theta, None), np.arange(len(theta))
+            observed = bank.observed(theta, np.random.default_rng(3)) if noisy else clean
             start = np.zeros((len(theta), len(bank.prior.names)))
-            began = time.process_time()
-            found = fit(observed, rng)
-            seconds = (time.process_time() - began) / len(theta)
-            factor = _squares(observed, start, who) / _squares(observed, found.best(), who)
-            noise = observed.noise(found.best(), who) / bank.noise
-            print(
-                f"{name}, {'with' if noisy else 'without'} noise: squared error falls {np.median(factor):.3g}-fold (median; 5 %: "
-                f"{np.quantile(factor, 0.05):.3g}), >= 10-fold in {100 * (factor >= 10).mean():.1f} % of {len(theta)}; residual sd "
-                f"over the noise's {np.median(noise):.3g} (95 %: {np.quantile(noise, 0.95):.3g}); {seconds:.2f} s (processor) per "
-                f"neuron"
-            )
+            ways: dict[str, Callable[[], FloatArray]] = {
+                "differences": partial(_fitted, observed),
+                "twin's gradient": partial(cascade_descent.fit, observed, np.random.default_rng(4)),
+            }
+            for way, run in ways.items():
+                began = time.process_time()
+                z = run()
+                seconds = (time.process_time() - began) / len(theta)
+                factor = _squares(observed, start, who) / _squares(observed, z, who)
+                text = f"squared error falls {_spread(factor)}"
+                if noisy:
+                    noise = bank.noise**2 * observed.count.sum(1)
+                    text += f" (to the noise itself: {np.median(_squares(clean, start, who) / noise + 1):.3g})"
+                    text += (
+                        f", its excess above the noise {_spread(_squares(clean, start, who) / _squares(clean, z, who))}"
+                    )
+                kind = "with" if noisy else "without"
+                print(f"fall {name}, {kind} noise, {way}: {text}; {seconds:.2f} s (processor) per neuron", flush=True)
 
 
-def refined(cases: int) -> None:
-    """Error of the noise-free response before and after refinement, under the stimuli seen and under others."""
-    for name in ("parallel", "recurrent"):
-        rng, bank = np.random.default_rng(3), neurons(name)
-        theta = subthreshold(bank, cases, rng)
-        observed, who = bank.observed(theta, rng), np.arange(len(theta))
-        z = bank.prior.to_unconstrained(torch.from_numpy(theta)).numpy()
-        curvature = observed.expand(z, who, np.full(z.shape, 1e-4)).curvature
-        factor = np.linalg.cholesky(np.linalg.inv(curvature))
-        start = z + WIDER * np.einsum("bpq,bq->bp", factor, rng.standard_normal(z.shape))
-        start = bank.prior.from_unconstrained(torch.from_numpy(start)).numpy()
-        began = time.process_time()
-        found = refine(observed, start[:, None])
-        seconds = (time.process_time() - began) / len(theta)
-        before = bank.prior.to_unconstrained(torch.from_numpy(start)).numpy()
-        other = Neurons(
-            name, bank.dt, bank.every, 0.0, (4.0, 8.0, 10.0) if name == "parallel" else (0.3, 0.6, 0.9, 1.1)
-        )
-        for label, there in (("the same stimuli", bank), ("other stimuli", other)):
-            truth = there.observed(theta, None)
-            a, b = (_squares(truth, at, who) for at in (before, found.best()))
-            print(
-                f"{name}, {label}: refined error <= the amortized in {100 * (b <= a).mean():.1f} % of {len(theta)}; "
-                f"median rmse ratio {np.median(np.sqrt(b / a)):.3f}"
-            )
-        larger = int((_gain(observed, before, found.best()) < 0).sum())
-        print(f"{name}: loss larger than at the start in {larger}; {seconds:.3f} s (processor) per neuron")
+def _spread(factor: FloatArray) -> str:
+    return (
+        f"{np.median(factor):.3g}-fold (5 %: {np.quantile(factor, 0.05):.3g}), >= 10-fold in {100 * (factor >= 10).mean():.1f} % "
+        f"of {len(factor)}"
+    )
+
+
+def _fitted(observed: CascadePosterior) -> FloatArray:
+    return fit(observed, np.random.default_rng(4)).best()
 
 
 def speed(cases: int) -> None:
-    """Loss reached per second from the same starts: Gauss and Newton's steps, and L-BFGS through the twin."""
-    for name in ("parallel", "recurrent"):
-        rng, bank = np.random.default_rng(4), neurons(name)
-        theta = subthreshold(bank, cases, rng)
+    """Loss reached per second from the same starts by Levenberg and Marquardt's steps, and by the gradient through the twin; then
+    by whole fits from several starts. With spikes the model jumps, and the twin's gradient is a surrogate.
+    """
+    spiking = Neurons("recurrent", 0.05, 4, 0.01, SPIKING)
+    for name, bank in (("parallel", neurons("parallel")), ("recurrent", neurons("recurrent")), ("spiking", spiking)):
+        rng = np.random.default_rng(4)
+        theta = bank.prior.sample(cases, rng) if bank is spiking else subthreshold(bank, cases, rng)
         observed, who = bank.observed(theta, rng), np.arange(len(theta))
         start = np.clip(rng.standard_normal(theta.shape), -2, 2)
         floor = observed.loss(bank.prior.to_unconstrained(torch.from_numpy(theta)).numpy(), who)
         begin = bank.prior.from_unconstrained(torch.from_numpy(start)).numpy()[:, None]
-        for steps in (3, 10, 30):
-            _report(
-                f"{name}, Levenberg-Marquardt, {steps} steps",
-                floor,
-                observed,
-                partial(_marquardt, observed, begin, steps),
+        refine(observed, begin, 1)  # compiles
+        cascade_descent.descend(observed, begin, 1)
+        ways: list[tuple[str, Callable[[], FloatArray]]] = [
+            (f"differences, {steps} steps", partial(_marquardt, observed, begin, steps)) for steps in (3, 10, 30, 100)
+        ]
+        ways += [(f"twin's gradient, {n} losses", partial(_descent, observed, begin, n)) for n in (30, 100, 300)]
+        ways += [
+            ("differences, several starts", partial(_fitted, observed)),
+            ("twin's gradient, several starts", partial(cascade_descent.fit, observed, np.random.default_rng(4))),
+        ]
+        for way, run in ways:
+            began = time.process_time()
+            z = run()
+            seconds = (time.process_time() - began) / len(floor)
+            excess = observed.loss(z, who) - floor
+            print(
+                f"speed {name}, {way}: {seconds:.3f} s (processor) per neuron, loss above the truth's: median "
+                f"{np.median(excess):.2f}, 90 % {np.quantile(excess, 0.9):.1f}, below 5 in {100 * (excess < 5).mean():.0f} %",
+                flush=True,
             )
-        for steps in (10, 30, 100):
-            _report(f"{name}, L-BFGS, {steps} steps", floor, observed, partial(_each, bank, observed, start, steps))
-
-
-def _report(label: str, floor: FloatArray, observed: CascadePosterior, run: Callable[[], FloatArray]) -> None:
-    began = time.process_time()
-    z = run()
-    seconds = (time.process_time() - began) / len(floor)
-    excess = observed.loss(z, np.arange(len(z))) - floor
-    print(
-        f"{label}: {seconds:.3f} s (processor) per neuron, loss above the truth's: median {np.median(excess):.2f}, "
-        f"90 % {np.quantile(excess, 0.9):.1f}"
-    )
 
 
 def _marquardt(observed: CascadePosterior, begin: FloatArray, steps: int) -> FloatArray:
     return refine(observed, begin, steps).best()
 
 
-def _each(bank: Neurons, observed: CascadePosterior, start: FloatArray, steps: int) -> FloatArray:
-    return np.stack([_lbfgs(bank, observed, i, row, steps) for i, row in enumerate(start)])
-
-
-def _lbfgs(bank: Neurons, observed: CascadePosterior, i: int, start: FloatArray, steps: int) -> FloatArray:
-    """One neuron's minimum by L-BFGS through the twin's adjoint, all sweeps as rows."""
-    twin = CascadeTwin(bank.simulator)
-    stimulus, y = torch.from_numpy(observed.stimulus[i]), torch.from_numpy(observed.y[i])
-    z = torch.tensor(start, requires_grad=True)
-    search = torch.optim.LBFGS([z], max_iter=steps, max_eval=2 * steps, line_search_fn="strong_wolfe")
-    order = observed.order
-    count = torch.from_numpy(observed.count[i].astype(np.float64))
-
-    def loss() -> torch.Tensor:
-        search.zero_grad()
-        theta = bank.prior.from_unconstrained(z)[order].expand(len(stimulus), -1)
-        response = twin.response(theta, stimulus, bank.dt)
-        lines = torch.stack([response[name][:, bank.every - 1 :: bank.every] for name in bank.simulator.record], dim=1)
-        squares = (y - lines).square().sum(dim=(0, 2)) / count
-        value = (0.5 * count * (squares + torch.from_numpy(observed.floor[i])).log()).sum() + 0.5 * z.square().sum()
-        value.backward()
-        return value
-
-    search.step(loss)  # pyright: ignore[reportArgumentType]
-    return z.detach().numpy()
+def _descent(observed: CascadePosterior, begin: FloatArray, steps: int) -> FloatArray:
+    return cascade_descent.descend(observed, begin, steps)[0][:, 0]
 
 
 def _squares(observed: CascadePosterior, z: FloatArray, who: NDArray[np.int64]) -> FloatArray:
-    return np.square(observed.residual(z, who)).sum(axis=(1, 2, 3))
-
-
-def _gain(observed: CascadePosterior, before: FloatArray, after: FloatArray) -> FloatArray:
-    who = np.arange(len(before))
-    return observed.loss(before, who) - observed.loss(after, who)
+    return observed.squares(z, who).sum(1)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--cases", type=int, default=200)
+    parser.add_argument("--checkpoints", type=Path, default=ROOT / "checkpoints", help="folder of the networks")
     parser.add_argument("--only", nargs="+", default=["ridge", "width", "fall", "refined", "speed"])
     options = parser.parse_args()
-    runs = {"width": (widths, 100), "fall": (fall, 200), "refined": (refined, 200), "speed": (speed, 20)}
     if "ridge" in options.only:
         ridge()
-    for part, (function, most) in runs.items():
-        if part in options.only:
-            function(min(most, options.cases))
+    if "width" in options.only:
+        widths(min(100, options.cases))
+    if "fall" in options.only:
+        fall(min(50, options.cases))
+    if "refined" in options.only:
+        for system in ("recurrent", "parallel"):
+            refinement(system, load(options.checkpoints / f"prc_{system}.ckpt"), options.cases)
+    if "speed" in options.only:
+        speed(min(20, options.cases))

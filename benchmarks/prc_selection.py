@@ -15,18 +15,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from neuroinf.construction import simulation_from_spec
 from neuroinf.datasets.generation import generate
-from neuroinf.datasets.schema import Dataset
-from neuroinf.datasets.views import observe_rows
 from neuroinf.evaluation.selection import Selection
+from neuroinf.evaluation.selection_scores import SelectionRows, features_of, scores, selection_rows
 from neuroinf.models.selection import ModelSelection
 from neuroinf.networks.forced_fits import ForcedFits
 from neuroinf.selection import load_selection
 from neuroinf.simulators import Cascade
-from neuroinf.simulators.choice import CLASS
 from neuroinf.stimuli import AlphaInput
 
 REFERENCE = Path("../shared/reference/prc")
@@ -36,17 +33,11 @@ ACCURACY, CALIBRATION, EVEN = 0.8, 0.05, 0.1
 NAMES = {"loc": "loc", "gain": "gain", "sensit": "width", "pulse_height": "spike_height", "soma_thresh": "threshold"}
 
 
-def held_out(model: ModelSelection) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.bool_]]:
-    """New rows of the model's own simulations as they are observed, which candidate made each, and which spiked."""
-    simulation = simulation_from_spec(model.provenance["test_simulation"])
+def held_out(model: ModelSelection) -> SelectionRows:
+    """New rows of the model's own simulations."""
     with tempfile.TemporaryDirectory() as folder:
-        file = Dataset(generate(simulation, Path(folder) / "test.h5", workers=1, progress=False))
-        rows = np.arange(file.n)
-        x = observe_rows(file, rows, model.observation, simulation.duration)
-        spiked = np.array([len(train) > 0 for train in file.rows(rows).spikes or []])
-        made = np.floor(file.parameters[:, file.names.index(CLASS)]).astype(np.int64)
-    rng = np.random.default_rng(7)
-    return np.stack([model.observation.add_noise(row, rng) for row in x]), made, spiked
+        simulation = simulation_from_spec(model.provenance["test_simulation"])
+        return selection_rows(model, generate(simulation, Path(folder) / "test.h5", workers=1, progress=False))
 
 
 def against(what: str, found: float, bar: float, above: bool) -> bool:
@@ -55,24 +46,22 @@ def against(what: str, found: float, bar: float, above: bool) -> bool:
     return met
 
 
-@torch.no_grad()
-def scores(model: ModelSelection, x: NDArray[np.float32], made: NDArray[np.int64]) -> tuple[Selection, torch.Tensor]:
+def timed(model: ModelSelection, rows: SelectionRows) -> tuple[Selection, torch.Tensor]:
     """The network's scores, and its encoder's features of the rows."""
-    began = time.perf_counter()
-    features = torch.cat([model.encoder(torch.from_numpy(x[i : i + 256])).float() for i in range(0, len(x), 256)])
-    p = model.probabilities(features).double().numpy()
-    print(
-        f"{len(x)} rows, {1e3 * (time.perf_counter() - began) / len(x):.1f} ms a row, temperature {float(model.temperature):.2f}"
-    )
-    return Selection(model.names, p, made), features
+    began, number = time.perf_counter(), len(rows.made)
+    features = features_of(model, rows.x)
+    found = scores(model, features, rows.made)
+    seconds = time.perf_counter() - began
+    print(f"{number} rows, {1e3 * seconds / number:.1f} ms a row, temperature {float(model.temperature):.2f}")
+    return found, features
 
 
 def training_neurons(path: Path) -> bool:
     """The four graphs."""
     model = load_selection(path)
     print(f"{path}: {', '.join(model.names)}; trained in {model.seconds:.0f} s")
-    x, made, _ = held_out(model)
-    found, features = scores(model, x, made)
+    rows = held_out(model)
+    found, features = timed(model, rows)
     print(found.table())
     met = against("accuracy", found.accuracy, ACCURACY, True)
     met &= against("expected calibration error", found.reliability.error, CALIBRATION, False)
@@ -80,17 +69,17 @@ def training_neurons(path: Path) -> bool:
     if isinstance(model.encoder, ForcedFits):
         evidence = features[:, len(model.names) : 2 * len(model.names)].double().numpy()
         alone = np.exp(evidence - np.logaddexp.reduce(evidence, axis=1, keepdims=True))
-        plain = Selection(model.names, alone, made)
+        plain = Selection(model.names, alone, rows.made)
         print(
             f"evidence alone: accuracy {plain.accuracy:.3f}, cross-entropy {plain.loss:.3f}, error {plain.reliability.error:.3f}"
         )
-    number = np.nansum(x[:, 1], axis=1)
+    number = np.nansum(rows.x[:, 1], axis=1)
     for low, high in ((0, 0), (1, 9), (10, 99), (100, 10_000)):
-        rows = (number >= low) & (number <= high)
-        if rows.any():
-            part = Selection(model.names, found.probabilities[rows], made[rows])
+        some = (number >= low) & (number <= high)
+        if some.any():
+            part = Selection(model.names, found.probabilities[some], rows.made[some])
             print(
-                f"  {low} to {high} spikes: {rows.sum()} rows, accuracy {part.accuracy:.3f}, error {part.reliability.error:.3f}"
+                f"  {low} to {high} spikes: {some.sum()} rows, accuracy {part.accuracy:.3f}, error {part.reliability.error:.3f}"
             )
     found.figure("training neurons").savefig(FIGURES / "prc_selection.png", metadata={"Software": None})
     return met
@@ -99,12 +88,12 @@ def training_neurons(path: Path) -> bool:
 def recurrent(path: Path) -> bool:
     """The recurrent neuron with and without its back-propagating spike."""
     model = load_selection(path)
-    x, made, spiked = held_out(model)
-    found, _ = scores(model, x, made)
+    new = held_out(model)
+    found, _ = timed(model, new)
     print(found.table())
     parts = {
-        label: Selection(model.names, found.probabilities[rows], made[rows])
-        for label, rows in (("with", spiked), ("without", ~spiked))
+        label: Selection(model.names, found.probabilities[rows], new.made[rows])
+        for label, rows in (("with", new.spiked), ("without", ~new.spiked))
     }
     for label, part in parts.items():
         number = len(part.made)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from neuroinf.simulators import Cascade
-from neuroinf.simulators.cascade_diagram import draw
+from neuroinf.simulators.cascade_figure import draw
 from neuroinf.stimuli import AlphaInput, BiexponentialInput, ShortSquare, Steps, Stimulus
 
 Floats = NDArray[np.float64]

@@ -14,13 +14,31 @@ from neuroinf.errors import InputError
 
 # what a checkpoint says of itself
 CONTENT = ("prior", "observation", "encoder", "density", "history", "training_seconds", "provenance")
+# what networks answer, and what opens them
+KINDS = {
+    "amortized": ("the parameters of a recorded neuron", "neuroinf.load"),
+    "selection": ("which of several models made a recording", "neuroinf.selection.load_selection"),
+}
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """The plain content of a checkpoint that train.py wrote; no code in it is run, and none that it names imported.
+def checkpoint_kind(path: Path) -> str:
+    """What the network of a checkpoint answers: a key of KINDS.
 
     Raises:
-        InputError: if it is missing, damaged, of another program, or holds anything but tensors and plain values.
+        InputError: as :func:`read_checkpoint`.
+    """
+    return _kind(read_checkpoint(path))
+
+
+def read_checkpoint(path: Path, kind: str | None = None) -> dict[str, Any]:
+    """The plain content of a checkpoint that train.py wrote; no code in it is run, and none that it names imported.
+
+    Args:
+        path: The file.
+        kind: What its network has to answer, a key of KINDS; None: either.
+
+    Raises:
+        InputError: if it is missing, damaged, of another program or kind, or holds anything but tensors and plain values.
     """
     if not path.is_file():
         raise InputError(f"no checkpoint at {path}: expected a file written by train.py")
@@ -55,4 +73,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise InputError(
             f"{path}: expected a checkpoint with {', '.join(missing)}, found none: it is incomplete; train again"
         )
+    found = _kind(checkpoint)
+    if found not in KINDS or found != (kind or found):
+        expected = f"one that says {KINDS[kind][0]}" if kind else f"one of {', '.join(KINDS)}"
+        says, opener = KINDS.get(found, (f"something else ({found})", "a newer version of neuroinf"))
+        raise InputError(f"{path}: expected {expected}, found a network that says {says}: open it with {opener}")
     return checkpoint
+
+
+def _kind(checkpoint: dict[str, Any]) -> str:
+    return str(checkpoint["neuroinf"].get("model", "amortized"))

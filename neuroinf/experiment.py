@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import lightning as L
 import wandb
+import yaml
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -27,17 +30,18 @@ from neuroinf.models.readout import ReadoutStage
 LOGGED = ("val/loss", "val/loss_prior", "train/loss")
 
 
+AnyCLI = TypeVar("AnyCLI", bound="TrainingCLI")
+
+
 class TrainingCLI(LightningCLI):
     """LightningCLI with a run folder named after the configuration, so that the same command continues the same run."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Beside Lightning's: where to put things, when to stop, and what the model takes from the data."""
-        parser.add_argument("--name", type=str, default="run", help="first part of the run folder's name")
-        parser.add_argument("--runs", type=str, default="runs", help="folder of all runs")
-        parser.add_argument("--output", type=str | None, default=None, help="also write the best checkpoint here")
+        add_places(parser)
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
-        parser.add_class_arguments(ReadoutStage, "readout")
+        self._add_stages(parser)
         parser.set_defaults(
             {
                 "early_stopping.monitor": "val/loss",
@@ -49,9 +53,11 @@ class TrainingCLI(LightningCLI):
                 "checkpoint.auto_insert_metric_name": False,
             }
         )
-        parser.link_arguments("data.prior", "model.prior", apply_on="instantiate")
-        parser.link_arguments("data.simulator", "model.simulator", apply_on="instantiate")
-        parser.link_arguments("data.observation", "model.observation", apply_on="instantiate")
+        for part in ("prior", "simulator", "observation"):
+            parser.link_arguments(f"data.{part}", f"model.{part}", apply_on="instantiate")
+
+    def _add_stages(self, parser: LightningArgumentParser) -> None:
+        parser.add_class_arguments(ReadoutStage, "readout")
 
     def before_instantiate_classes(self) -> None:
         """Name the run folder: the same configuration always has the same one."""
@@ -124,6 +130,71 @@ def _has_account() -> bool:
     return netrc.is_file() and "api.wandb.ai" in netrc.read_text(errors="replace")
 
 
+def add_places(parser: LightningArgumentParser) -> None:
+    """Where a run and its checkpoint go."""
+    parser.add_argument("--name", type=str, default="run", help="first part of the run folder's name")
+    parser.add_argument("--runs", type=str, default="runs", help="folder of all runs")
+    parser.add_argument("--output", type=str | None, default=None, help="also write the checkpoint here")
+
+
+def parse(
+    cli: type[AnyCLI],
+    model: type[L.LightningModule],
+    data: type[L.LightningDataModule],
+    arguments: Sequence[str],
+    groups: Mapping[str, type],
+    log_every: int = 20,
+    any_data: bool = False,
+) -> AnyCLI:
+    """What a command line describes, made by one of the command lines of `train.py`.
+
+    Args:
+        cli: The command line.
+        model: Class of the model.
+        data: Class of the data.
+        arguments: As :func:`train`.
+        groups: Classes whose arguments stand in sections of their own, beside those of data, model and trainer.
+        log_every: Steps between two lines of the log.
+        any_data: Whether the configuration names which subclass of `data`.
+
+    Raises:
+        InputError: on a bad configuration.
+    """
+    for noisy in ("lightning.pytorch", "lightning.fabric"):  # hardware, seeds and tips: no news to a user
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        return cli(
+            model,
+            data,
+            subclass_mode_data=any_data,
+            args=list(arguments),
+            run=False,
+            save_config_callback=None,
+            seed_everything_default=0,
+            trainer_defaults={
+                "num_sanity_val_steps": 0,
+                "enable_model_summary": False,
+                "log_every_n_steps": log_every,
+                "use_distributed_sampler": False,  # the data module's own sampler shares rows among processes
+            },
+            parser_kwargs={"exit_on_error": False},
+        )
+    except Exception as error:  # jsonargparse raises many types for a bad configuration
+        raise one_line(error, arguments, {"data": data, "model": model, "trainer": Trainer} | dict(groups)) from error
+
+
+def configurations(arguments: Sequence[str]) -> list[Any]:
+    """The content of every file that a command line names with --config; what cannot be read is left to the parser."""
+    words = [word for argument in arguments for word in argument.split("=", 1)]
+    found = []
+    for file in [Path(value) for key, value in pairwise(words) if key == "--config"]:
+        try:
+            found.append(yaml.safe_load(file.read_text()))
+        except (OSError, ValueError, yaml.YAMLError):
+            return found
+    return found
+
+
 def experiment(arguments: Sequence[str]) -> TrainingCLI:
     """The data, model and trainer that a command line describes, made and checked; nothing is simulated or written.
 
@@ -133,28 +204,8 @@ def experiment(arguments: Sequence[str]) -> TrainingCLI:
     Raises:
         InputError: on a bad configuration.
     """
-    for noisy in ("lightning.pytorch", "lightning.fabric"):  # hardware, seeds and tips: no news to a user
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    try:
-        cli = TrainingCLI(
-            AmortizedInference,
-            SimulationDataModule,
-            args=list(arguments),
-            run=False,
-            save_config_callback=None,
-            seed_everything_default=0,
-            trainer_defaults={
-                "num_sanity_val_steps": 0,
-                "enable_model_summary": False,
-                "log_every_n_steps": 20,
-                "use_distributed_sampler": False,  # the data module's own sampler shares rows among processes
-            },
-            parser_kwargs={"exit_on_error": False},
-        )
-    except Exception as error:  # jsonargparse raises many types for a bad configuration
-        groups = {"data": SimulationDataModule, "model": AmortizedInference, "trainer": Trainer}
-        groups |= {"early_stopping": EarlyStopping, "checkpoint": ModelCheckpoint, "readout": ReadoutStage}
-        raise one_line(error, arguments, groups) from error
+    groups = {"early_stopping": EarlyStopping, "checkpoint": ModelCheckpoint, "readout": ReadoutStage}
+    cli = parse(TrainingCLI, AmortizedInference, SimulationDataModule, arguments, groups)
     if cli.datamodule.together > 0 and cli.config.model.pooling is None:
         raise InputError(
             f"data.together is {cli.datamodule.together:g}, but the model takes one sweep at a time: give model.pooling, "

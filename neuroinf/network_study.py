@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import logging
 import sys
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-import yaml
-from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser
 
-from neuroinf.configuration import one_line
 from neuroinf.destinations import check_folder
 from neuroinf.errors import InputError
 from neuroinf.evaluation.network_table import NAMES, Spread, network_table, spread
-from neuroinf.experiment import TrainingCLI
+from neuroinf.experiment import TrainingCLI, add_places, configurations, parse
 from neuroinf.models.spiking_networks import SpikingNetworks
 from neuroinf.training import fit
 
@@ -31,9 +26,7 @@ class NetworkCLI(TrainingCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Where to put things, and what the model takes from the data."""
-        parser.add_argument("--name", type=str, default="run", help="first part of the run folder's name")
-        parser.add_argument("--runs", type=str, default="runs", help="folder of all runs")
-        parser.add_argument("--output", type=str | None, default=None, help="also write the checkpoint here")
+        add_places(parser)
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.set_defaults(
             {
@@ -54,17 +47,8 @@ class NetworkCLI(TrainingCLI):
 
 def is_network_study(arguments: Sequence[str]) -> bool:
     """Whether the configuration that a command line names is one of networks: it has model.networks."""
-    words = [word for argument in arguments for word in argument.split("=", 1)]
-    files = [Path(value) for key, value in pairwise(words) if key == "--config"]
-    for file in files:
-        try:
-            found = yaml.safe_load(file.read_text())
-        except (OSError, ValueError, yaml.YAMLError):
-            return False  # for the parser to tell
-        model = found.get("model") if isinstance(found, dict) else None
-        if isinstance(model, dict) and "networks" in model:
-            return True
-    return False
+    models = [content.get("model") for content in configurations(arguments) if isinstance(content, dict)]
+    return any(isinstance(model, dict) and "networks" in model for model in models)
 
 
 def network_study(arguments: Sequence[str]) -> NetworkCLI:
@@ -76,28 +60,8 @@ def network_study(arguments: Sequence[str]) -> NetworkCLI:
     Raises:
         InputError: on a bad configuration.
     """
-    for noisy in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    try:
-        return NetworkCLI(
-            SpikingNetworks,
-            L.LightningDataModule,
-            subclass_mode_data=True,
-            args=list(arguments),
-            run=False,
-            save_config_callback=None,
-            seed_everything_default=0,
-            trainer_defaults={
-                "num_sanity_val_steps": 0,
-                "enable_model_summary": False,
-                "log_every_n_steps": 1,
-                "use_distributed_sampler": False,
-            },
-            parser_kwargs={"exit_on_error": False},
-        )
-    except Exception as error:  # jsonargparse raises many types for a bad configuration
-        groups: dict[str, Any] = {"model": SpikingNetworks, "data": L.LightningDataModule, "trainer": Trainer}
-        raise one_line(error, arguments, groups | {"checkpoint": ModelCheckpoint}) from error
+    groups = {"checkpoint": ModelCheckpoint}
+    return parse(NetworkCLI, SpikingNetworks, L.LightningDataModule, arguments, groups, log_every=1, any_data=True)
 
 
 def train_networks(arguments: Sequence[str]) -> Path:

@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import json
-import logging
 import shutil
 import sys
 import time
 from collections.abc import Sequence
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-import yaml
-from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser
 from torch import Tensor, nn
 
 from neuroinf.checkpoints import read_checkpoint
-from neuroinf.configuration import one_line
 from neuroinf.construction import build
 from neuroinf.datasets.datamodule import SimulationDataModule
 from neuroinf.datasets.observation import Observation
 from neuroinf.destinations import check_file, check_folder
 from neuroinf.errors import InputError
 from neuroinf.evaluation.selection import Selection
-from neuroinf.experiment import TrainingCLI
+from neuroinf.experiment import TrainingCLI, configurations, parse
 from neuroinf.models.selection import ModelSelection
 from neuroinf.priors import Prior
 from neuroinf.simulators.protocol import Simulator
@@ -39,29 +34,10 @@ from neuroinf.training import fit
 class SelectionCLI(TrainingCLI):
     """A run folder named after the configuration; features of fixed encoders are views of each row, computed once."""
 
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Where to put things, when to stop, and what the model takes from the data."""
-        parser.add_argument("--name", type=str, default="run", help="first part of the run folder's name")
-        parser.add_argument("--runs", type=str, default="runs", help="folder of all runs")
-        parser.add_argument("--output", type=str | None, default=None, help="also write the checkpoint here")
+    def _add_stages(self, parser: LightningArgumentParser) -> None:
         parser.add_argument(
             "--views", type=int, default=1, help="noisy views of each row, if the encoder has no weights"
         )
-        parser.add_lightning_class_args(EarlyStopping, "early_stopping")
-        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
-        parser.set_defaults(
-            {
-                "early_stopping.monitor": "val/loss",
-                "early_stopping.patience": 10,
-                "checkpoint.monitor": "val/loss",
-                "checkpoint.filename": "best",
-                "checkpoint.save_last": True,
-                "checkpoint.enable_version_counter": False,
-                "checkpoint.auto_insert_metric_name": False,
-            }
-        )
-        for part in ("prior", "simulator", "observation"):
-            parser.link_arguments(f"data.{part}", f"model.{part}", apply_on="instantiate")
 
     def _check(self) -> None:
         if self.config.views < 1:
@@ -74,11 +50,10 @@ class SelectionCLI(TrainingCLI):
 
 def is_selection(arguments: Sequence[str]) -> bool:
     """Whether the configuration that a command line names simulates a Choice."""
-    words = [word for argument in arguments for word in argument.split("=", 1)]
-    for file in [Path(value) for key, value in pairwise(words) if key == "--config"]:
+    for content in configurations(arguments):
         try:
-            simulator = yaml.safe_load(file.read_text())["data"]["simulation"]["simulator"]["class_path"]
-        except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
+            simulator = content["data"]["simulation"]["simulator"]["class_path"]
+        except (KeyError, TypeError):
             return False  # for the parser to tell
         if isinstance(simulator, str) and simulator.endswith(".Choice"):
             return True
@@ -94,28 +69,8 @@ def selection(arguments: Sequence[str]) -> SelectionCLI:
     Raises:
         InputError: on a bad configuration.
     """
-    for noisy in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    try:
-        return SelectionCLI(
-            ModelSelection,
-            SimulationDataModule,
-            args=list(arguments),
-            run=False,
-            save_config_callback=None,
-            seed_everything_default=0,
-            trainer_defaults={
-                "num_sanity_val_steps": 0,
-                "enable_model_summary": False,
-                "log_every_n_steps": 20,
-                "use_distributed_sampler": False,
-            },
-            parser_kwargs={"exit_on_error": False},
-        )
-    except Exception as error:  # jsonargparse raises many types for a bad configuration
-        groups: dict[str, Any] = {"data": SimulationDataModule, "model": ModelSelection, "trainer": Trainer}
-        groups |= {"early_stopping": EarlyStopping, "checkpoint": ModelCheckpoint}
-        raise one_line(error, arguments, groups) from error
+    groups = {"early_stopping": EarlyStopping, "checkpoint": ModelCheckpoint}
+    return parse(SelectionCLI, ModelSelection, SimulationDataModule, arguments, groups)
 
 
 def train_selection(arguments: Sequence[str]) -> Path:
@@ -165,31 +120,38 @@ def train_selection(arguments: Sequence[str]) -> Path:
     return final
 
 
-def load_selection(path: str | Path) -> ModelSelection:
+def load_selection(path: str | Path, trust: Sequence[str] = ()) -> ModelSelection:
     """The network of a checkpoint, opened without running any code that it might hold.
 
+    Args:
+        path: The checkpoint.
+        trust: Packages beside neuroinf whose classes the checkpoint may name, such as your own simulator's.
+
     Raises:
-        InputError: if it is no checkpoint of a selection.
+        InputError: if it is no checkpoint of a selection, or names a class of a package that is not trusted.
     """
     path = Path(path)
-    checkpoint = read_checkpoint(path)
+    checkpoint = read_checkpoint(path, "selection")
     content = checkpoint["neuroinf"]
-    if content.get("model") != "selection":
-        raise InputError(
-            f"{path}: expected a checkpoint of model selection, found one of {content.get('model')} inference"
-        )
     encoder = content["encoder"]
     arguments = {k: v for k, v in encoder["init_args"].items() if k not in ("prior", "simulator", "dt")}
-    model = ModelSelection(
-        build(content["prior"], Prior),
-        build(content["observation"], Observation),
-        lambda channels: build(
-            {"class_path": encoder["class_path"], "init_args": arguments | {"channels": channels}}, nn.Module
-        ),
-        build(content["simulator"], Simulator),
-        hidden=content["hidden"],
-    )
-    model.load_state_dict(checkpoint["state_dict"])
+    try:
+        model = ModelSelection(
+            build(content["prior"], Prior, trust),
+            build(content["observation"], Observation, trust),
+            lambda channels: build(
+                {"class_path": encoder["class_path"], "init_args": arguments | {"channels": channels}},
+                nn.Module,
+                trust,
+            ),
+            build(content["simulator"], Simulator, trust),
+            hidden=content["hidden"],
+        )
+        model.load_state_dict(checkpoint["state_dict"])
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except RuntimeError as error:
+        raise InputError(f"{path}: the weights do not fit its own description: the file is damaged") from error
     model.on_load_checkpoint(checkpoint)
     model.provenance = content["provenance"]
     return model.eval()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -20,10 +20,11 @@ from neuroinf.datasets.schema import Dataset
 from neuroinf.datasets.views import observe_rows
 from neuroinf.errors import InputError
 from neuroinf.experiment import TrainingCLI, experiment
-from neuroinf.models.amortized import AmortizedInference
+from neuroinf.models.amortized import AmortizedInference, Batch
 from neuroinf.models.examination import MOST, fit_novelty
 from neuroinf.models.progress import TrainingProgress
 from neuroinf.models.readout import ReadoutTraining
+from neuroinf.models.widths import calibrate_widths
 from neuroinf.specification import specify
 
 
@@ -99,7 +100,7 @@ def _train_readout(cli: TrainingCLI, joint: Path) -> Path:
     epochs = len(model.history)
     device = cli.trainer.strategy.root_device
     training = ReadoutTraining(model, stage, epochs)
-    model.seconds += data.encode(training.encoder, stage.views, epochs, folder, str(device))
+    model.seconds += data.encode(model.sweep_encoder, stage.views, epochs, folder, str(device))
     kept = ModelCheckpoint(folder, "best", "val/loss", save_last=True, enable_version_counter=False)
     shown = [TrainingProgress()] if any(isinstance(c, TrainingProgress) for c in cli.trainer.callbacks) else []  # type: ignore[attr-defined]
     trainer = Trainer(
@@ -170,8 +171,8 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def release(best: Path, target: Path, model: AmortizedInference, data: SimulationDataModule) -> None:
-    """Write the best checkpoint, in one move: without optimizer and loop states, and with what validation rows look like,
-    by which a recording outside the training distribution is told.
+    """Write the best checkpoint, in one move: without optimizer and loop states, with posteriors as wide as validation rows
+    say, and with what those look like, by which a recording outside the training distribution is told.
     """
     checkpoint = torch.load(best, map_location="cpu", weights_only=True)
     model.load_state_dict(checkpoint["state_dict"])
@@ -180,11 +181,14 @@ def release(best: Path, target: Path, model: AmortizedInference, data: Simulatio
     # one sweep of every neuron first: further sweeps of the same ones say less
     rows = np.empty(0, np.int64) if partition is None else np.sort(partition.val)
     rows = rows.reshape(-1, file.sweeps).T.ravel()[:MOST]
-    novelty = None
+    novelty = factors = None
     if len(rows):
+        factors = calibrate_widths(model, model.density, cast(Iterable[Batch], data.val_dataloader()))
+        checkpoint["state_dict"] = model.state_dict()
         x = observe_rows(file, rows, data.observation, data.simulation.duration)
         rng = np.random.default_rng(data.seed)
         novelty = fit_novelty(x, model, model.density, data.prior, data.simulation, data.observation, rng)
+    checkpoint["neuroinf"]["width_factors"] = factors
     checkpoint["neuroinf"]["novelty"] = None if novelty is None else novelty.plain()
     for key in ("optimizer_states", "lr_schedulers", "callbacks", "loops"):
         checkpoint.pop(key, None)

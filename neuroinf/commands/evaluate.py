@@ -12,14 +12,14 @@ from neuroinf.errors import InputError
 
 def evaluate_from_command_line(arguments: Sequence[str]) -> None:
     """Evaluate a checkpoint, print the table and the report's path."""
-    parser = Arguments("evaluate.py", "Put a checkpoint beside per-neuron fits; writes metrics.json and report.html.")
+    parser = Arguments("evaluate.py", "Put a checkpoint beside per-neuron fits, or count its confusions.")
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument(
         "--data", type=Path, help="a dataset to test on; by default the configured test set is simulated"
     )
     parser.add_argument("--output", type=Path, help="folder, by default reports/<checkpoint>")
     parser.add_argument("--neurons", type=int, help="test at most so many neurons")
-    parser.add_argument("--fits", type=int, default=200, help="fit at most so many one by one (200)")
+    parser.add_argument("--fits", type=int, help="fit at most so many one by one (200)")
     parser.add_argument("--noise", type=float, nargs="+", help="noise levels; the first is reported in metrics.json")
     parser.add_argument(
         "--without",
@@ -32,22 +32,37 @@ def evaluate_from_command_line(arguments: Sequence[str]) -> None:
     options = parser.parse_args(list(arguments))
     if options.neurons is not None and options.neurons < 1:
         raise InputError(f"evaluate.py: --neurons must be at least 1, found {options.neurons}")
-    if options.fits < 0:
+    if options.fits is not None and options.fits < 0:
         raise InputError(f"evaluate.py: --fits must not be negative, found {options.fits}")
     if not all(0 <= level < math.inf for level in options.noise or ()):
         raise InputError(f"evaluate.py: --noise must be standard deviations, 0 or larger, found {options.noise}")
-    from neuroinf.evaluation.evaluate import evaluate
+    from neuroinf.checkpoints import checkpoint_kind
 
     output = options.output or Path("reports") / options.checkpoint.stem
-    evaluate(
-        options.checkpoint,
-        options.data,
-        output,
-        neurons=options.neurons,
-        fits=options.fits,
-        noise=options.noise,
-        without=options.without,
-        trust=options.trust,
-    )
+    if checkpoint_kind(options.checkpoint) == "selection":
+        given = [name for name in ("fits", "noise", "without") if getattr(options, name)]
+        if given:
+            raise InputError(
+                f"evaluate.py: {options.checkpoint} says which model made a recording: expected no fits beside it, found "
+                f"--{given[0]}; leave it out"
+            )
+        from neuroinf.evaluation.selection_scores import evaluate_selection
+
+        evaluate_selection(options.checkpoint, options.data, output, neurons=options.neurons, trust=options.trust)
+        report = output / "selection.png"
+    else:
+        from neuroinf.evaluation.evaluate import evaluate
+
+        evaluate(
+            options.checkpoint,
+            options.data,
+            output,
+            neurons=options.neurons,
+            fits=200 if options.fits is None else options.fits,
+            noise=options.noise,
+            without=options.without,
+            trust=options.trust,
+        )
+        report = output / "report.html"
     print((output / "table.txt").read_text(), end="")
-    print(f"report: {output / 'report.html'}")
+    print(f"report: {report}")

@@ -13,6 +13,7 @@ from typing import Any
 from neuroinf.commands.arguments import Arguments
 from neuroinf.commands.cells import Cell, recorded_cells
 from neuroinf.commands.infer_bins import infer_bins
+from neuroinf.commands.infer_channels import infer_channels
 from neuroinf.construction import simulation_from_spec
 from neuroinf.destinations import check_folder
 from neuroinf.errors import InputError
@@ -58,6 +59,13 @@ def infer(arguments: Sequence[str]) -> None:
         if options.refine or options.sweeps is not None:
             raise InputError(f"neuroinf infer: {options.checkpoint} reads bins: leave out --refine and --sweeps")
         infer_bins(estimator, options.recordings, options.output, options.json)
+        return
+    if estimator.reads_channels:
+        if options.refine or options.sweeps is not None:
+            raise InputError(
+                f"neuroinf infer: {options.checkpoint} reads a model's channels: leave out --refine and --sweeps"
+            )
+        infer_channels(estimator, options.recordings, options.output, options.json)
         return
     # every file is read, and every cell inferred, before anything is said or written
     found = [(path, cell) for path in options.recordings for cell in recorded_cells(path, options.sweeps)]

@@ -62,14 +62,15 @@ def infer_bins(estimator: Estimator, paths: Sequence[Path], output: Path | None,
             print(f"warning: {path.name}: {warning}", file=sys.stderr)
     if output is not None:
         for stem, result, (posterior, hidden) in zip(stems, results, answers, strict=True):
-            _write(output, stem, result, posterior, hidden)
+            write_answer(output, stem, result, posterior, hidden)
     if as_json:
         print(json.dumps(results, indent=2, allow_nan=False))
 
 
-def _write(
+def write_answer(
     folder: Path, stem: str, result: dict[str, Any], posterior: Posterior, hidden: HiddenActivity | None
 ) -> None:
+    """One neuron's files, their names on stderr."""
     folder.mkdir(parents=True, exist_ok=True)
     written = [folder / f"{stem}.json"]
     written[0].write_text(json.dumps(result, indent=2, allow_nan=False) + "\n")

@@ -11,6 +11,7 @@ from neuroinf.errors import InputError
 
 if TYPE_CHECKING:
     from neuroinf.inference import Estimator
+    from neuroinf.models.selection import ModelSelection
 
 
 def info(arguments: Sequence[str]) -> None:
@@ -27,11 +28,18 @@ def info(arguments: Sequence[str]) -> None:
     if path.suffix in (".yaml", ".yml"):
         graph = str(path)
     elif path.suffix == ".ckpt":
-        from neuroinf.inference import load
+        from neuroinf.checkpoints import checkpoint_kind
 
-        estimator = load(path, options.trust)
-        print(_checkpoint(path, estimator))
-        graph = _graph(estimator.provenance.get("simulation", {}))
+        if checkpoint_kind(path) == "selection":
+            from neuroinf.selection import load_selection
+
+            print(_selection(path, load_selection(path, options.trust)))
+        else:
+            from neuroinf.inference import load
+
+            estimator = load(path, options.trust)
+            print(_checkpoint(path, estimator))
+            graph = _graph(estimator.provenance.get("simulation", {}))
     elif path.suffix in (".h5", ".hdf5") and _is_dataset(path):
         from neuroinf.datasets.schema import Dataset
 
@@ -54,7 +62,8 @@ def _graph(simulation: dict[str, Any]) -> dict[str, Any] | None:
 def _cascade(graph: dict[str, Any] | str, output: Path | None) -> None:
     from neuroinf.destinations import check_file
     from neuroinf.simulators import Cascade
-    from neuroinf.simulators.cascade_diagram import diagram, draw
+    from neuroinf.simulators.cascade_diagram import diagram
+    from neuroinf.simulators.cascade_figure import draw
 
     description = Cascade(graph).description
     print(diagram(description))
@@ -96,6 +105,26 @@ def _checkpoint(path: Path, estimator: Estimator) -> str:
     lines.append("  parameters")
     prior = estimator.prior.to_dict()["parameters"]
     for name, unit in zip(estimator.prior.names, estimator.prior.units, strict=True):
+        lines.append(f"    {name:<18} {_range(prior[name])} {unit}")
+    return "\n".join(lines)
+
+
+def _selection(path: Path, model: ModelSelection) -> str:
+    lines = [
+        f"{path}: which of {len(model.names)} models made a recording: {', '.join(model.names)}",
+        f"  encoder   {type(model.encoder).__name__}, temperature {float(model.temperature):.2f}",
+        f"  observes  {', '.join(model.observation.channels)} every {model.observation.dt:g} ms, "
+        f"noise {dict(model.observation.noise)}",
+        f"  trained   {len(model.history)} epochs, {model.seconds:.0f} s",
+    ]
+    if model.history:
+        last = min(model.history, key=lambda line: line["val/loss"])
+        lines.append(f"  val/loss  {last['val/loss']:.4f} (even chances: {last['val/loss_prior']:.4f})")
+        lines.append(f"  accuracy  {last['val/accuracy']:.3f} on validation (even chances: {1 / len(model.names):.3f})")
+    lines.append(f"  test it   python evaluate.py {path}")
+    lines.append("  parameters")
+    prior = model.prior.to_dict()["parameters"]
+    for name, unit in zip(model.prior.names, model.prior.units, strict=True):
         lines.append(f"    {name:<18} {_range(prior[name])} {unit}")
     return "\n".join(lines)
 

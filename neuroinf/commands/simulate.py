@@ -116,5 +116,6 @@ def _parser(arguments: Sequence[str]) -> ArgumentParser:
         parser.add_argument(f"--{training}", type=dict[str, Any] | None, default=None, help="of train.py; passed over")
     for training in ("name", "runs"):
         parser.add_argument(f"--{training}", type=str | None, default=None, help="of train.py; passed over")
+    parser.add_argument("--views", type=int | None, default=None, help="of train.py; passed over")
     parser.add_argument("--seed_everything", type=Any, default=None, help="of train.py; passed over")
     return parser

@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from neuroinf.datasets.arrays import ArrayFile, runs
-from neuroinf.datasets.layout import CRC, OFFSETS, SCHEMA_VERSION, STATUS, TIMES, attributes_crc
+from neuroinf.datasets.designs import Design, in_words
+from neuroinf.datasets.layout import OFFSETS, STATUS, TIMES
 from neuroinf.datasets.simulation import present
+from neuroinf.datasets.structure import check_structure
 from neuroinf.errors import InputError
 from neuroinf.priors import Prior
 from neuroinf.specification import Plain
@@ -57,7 +59,7 @@ class Dataset:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         self._arrays = ArrayFile(self.path)
-        self._check_structure()
+        check_structure(self._arrays)
 
     def __len__(self) -> int:
         return self.n
@@ -92,6 +94,11 @@ class Dataset:
     def specification(self) -> Plain:
         """What made the file; see :func:`neuroinf.construction.simulation_from_spec`."""
         return self._arrays.json("", "simulation")
+
+    @property
+    def design(self) -> Design:
+        """How its neurons were chosen; a file from before there was a choice holds draws."""
+        return self.specification["init_args"].get("design", "random")
 
     @cached_property
     def seconds(self) -> float:
@@ -221,8 +228,8 @@ class Dataset:
             f"stimulus: {bank[0]:,} waveforms of {bank[2] * self.stimulus_dt:g} ms at {self.stimulus_dt:g} ms, "
             f"{bank[1]} input(s), unit {self._arrays.attribute('stimulus/waveform', 'unit')}",
         ]
-        if self.sweeps > 1:
-            lines.append(f"neurons: {self.n // self.sweeps:,}, {self.sweeps} sweeps each")
+        sweeps = f", {self.sweeps} sweeps each" if self.sweeps > 1 else ""
+        lines.append(f"neurons: {self.n // self.sweeps:,}{sweeps}; {in_words(self.design, self.prior)}")
         lines += [f"channel {k}: {u}, every {self.record_dt:g} ms" for k, u in self.channels.items()]
         for name, groups in self.groups.items():
             shape = self._arrays.stored(f"response/{name}").shape
@@ -272,49 +279,6 @@ class Dataset:
                 block = stored[low:high]
                 found.extend(block[offsets[row] - low : offsets[row + 1] - low] for row in rows[first:last])
         return found
-
-    # -- what may be wrong -------------------------------------------------------------------------------------------
-
-    def _check_structure(self) -> None:
-        if not self.path.is_file():
-            raise InputError(f"no dataset at {self.path}: expected an HDF5 file made by neuroinf simulate")
-        file = self._arrays.file()
-        try:
-            with self._arrays.reading("its attributes"):
-                version, crc = file.attrs.get("schema_version"), file.attrs.get(CRC)
-                found = attributes_crc(file)
-            if version is None:
-                self._arrays.refuse("no attribute schema_version: it is an HDF5 file of another program")
-            if version != SCHEMA_VERSION:
-                self._arrays.refuse(f"schema_version {version}, this program reads {SCHEMA_VERSION}")
-            if crc is not None and crc != found:
-                self._arrays.refuse("its attributes have been damaged or changed since it was made")
-            self._check_shapes()
-        finally:
-            self.close()
-
-    def _check_shapes(self) -> None:
-        wanted = {"parameters": 2, "stimulus/waveform": 3, "stimulus/index": 1, "status": 1}
-        for name, ndim in wanted.items():
-            if self._arrays.stored(name).ndim != ndim:
-                self._arrays.refuse(f"{name} has {self._arrays.stored(name).ndim} dimensions, expected {ndim}")
-        if (TIMES in self._arrays.all()) != (OFFSETS in self._arrays.all()):
-            self._arrays.refuse(f"{TIMES} and {OFFSETS} go together, only one is there")
-        columns = self._arrays.stored("parameters").shape[1]
-        if not len(self.names) == len(self.units) == columns:
-            self._arrays.refuse(f"{len(self.names)} names and {len(self.units)} units for {columns} parameters")
-        for name, stored in self._arrays.all().items():
-            rows = {OFFSETS: self.n + 1}.get(name, self.n)
-            if name not in ("stimulus/waveform", TIMES) and stored.shape[:1] != (rows,):
-                self._arrays.refuse(
-                    f"{name} has shape {stored.shape}, expected {rows} along the first axis, as parameters has"
-                )
-        if OFFSETS in self._arrays.all():
-            last = int(self._arrays.read(OFFSETS, self.n)[-1])
-            if last != len(self._arrays.stored(TIMES)):
-                self._arrays.refuse(
-                    f"{OFFSETS} end at {last}, but there are {len(self._arrays.stored(TIMES))} spike times"
-                )
 
 
 __all__ = ["STATUS", "Dataset", "Rows"]

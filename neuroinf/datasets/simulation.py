@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neuroinf.datasets.designs import Design, check_design, sobol
 from neuroinf.datasets.layout import STATUS
 from neuroinf.datasets.streams import ROW, WAVEFORM, Streams
 from neuroinf.errors import InputError
 from neuroinf.priors import Prior
-from neuroinf.simulators.protocol import HasHiddenInputs, HasRheobase, OfPopulations, Simulator
+from neuroinf.simulators.protocol import HasHiddenInputs, HasLimits, HasRheobase, OfPopulations, Simulator
 from neuroinf.stimuli import Stimulus
 
 # stimulus and response of one call of the simulator: measured on GLIF, a row takes 44 microseconds with 4 or 8 MB,
@@ -37,6 +38,8 @@ class Simulation:
             those waveforms are kept that some row saw. A frozen stimulus has one.
         sweeps: Rows of one neuron: row i is a sweep of neuron i // sweeps, which has the parameters of all its rows,
             while waveform and noise are each row's own.
+        design: random: each neuron's parameters are a draw from the prior (of an enumerated grid the next point). sobol:
+            they are spread over it, see :func:`neuroinf.datasets.designs.sobol`; tests of calibration need draws.
 
     Raises:
         InputError: if the parts do not fit each other.
@@ -51,6 +54,7 @@ class Simulation:
     seed: int = 0
     waveforms: int = 4096
     sweeps: int = 1
+    design: Design = "random"
 
     def __post_init__(self) -> None:
         for name, least in (("n", 1), ("waveforms", 1), ("seed", 0), ("sweeps", 1)):
@@ -67,7 +71,11 @@ class Simulation:
         _multiple(self.stimulus.duration, self.stimulus.dt, "the stimulus' duration", "the stimulus' dt")
         _multiple(self.stimulus.duration, self.record_dt, "the stimulus' duration", "simulation.record_dt")
         self._check_names()
+        check_design(self.design, self.prior, self.n // self.sweeps)
         self._check_unit()
+        if isinstance(self.simulator, HasLimits):
+            low = dict(zip(self.prior.names, self.prior.low.tolist(), strict=True))
+            self.simulator.check_limits(low, self.stimulus.inputs)
         if self.observed_inputs < 0:
             raise InputError(
                 f"the stimulus has {self.stimulus.inputs} input(s), fewer than the simulator's hidden ones: it must have a row "
@@ -115,8 +123,8 @@ class Simulation:
         return float(self.stimulus.duration)
 
     def with_stimulus(self, stimulus: Stimulus, n: int, seed: int, sweeps: int = 1) -> Simulation:
-        """The same neurons' distribution under another stimulus, number of rows, seed and number of sweeps."""
-        return replace(self, stimulus=stimulus, n=n, seed=seed, sweeps=sweeps)
+        """Draws from the same prior under another stimulus, number of rows, seed and number of sweeps."""
+        return replace(self, stimulus=stimulus, n=n, seed=seed, sweeps=sweeps, design="random")
 
     def bank(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The bank: its waveforms' numbers (S,), sorted, and the waveforms (S, K, T)."""
@@ -142,10 +150,14 @@ class Simulation:
         streams, prior = Streams(self.seed, ROW), self.prior
         theta, seeds = np.empty((stop - start, len(prior.names))), []
         index, neuron = np.empty(stop - start, np.int64), np.arange(start, stop) // self.sweeps
+        spread = None if self.design == "random" else sobol(prior, self.seed, int(neuron[0]), int(neuron[-1]) + 1)
         for i, row in enumerate(range(start, stop)):
             stream = streams(row)
             seed, index[i] = self._draw_waveform(stream)
             seeds.append(seed)
+            if spread is not None:
+                theta[i] = spread[neuron[i] - neuron[0]]
+                continue
             if row % self.sweeps and i:
                 theta[i] = theta[i - 1]
                 continue

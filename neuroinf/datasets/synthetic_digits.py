@@ -21,18 +21,21 @@ CLASSES, TRAIN, TEST = 0, 1, 2
 class SyntheticDigits:
     r"""Recordings whose class is told by when each channel fires.
 
-    Of each class k, every channel i has a latency :math:`\ell_{ki}`, uniform over the middle of the recording, and is
-    silent with a probability of one half. A recording of the class is its own shift, the same for all channels, and
+    One half of the channels is silent. Of each class k, every other channel i has a latency :math:`\ell_{ki}`, uniform over
+    the middle of the recording, and spike j of its burst in recording s is at
 
-    .. math:: t_{si} = \ell_{ki} + \mathrm{shift}_s + \mathrm{jitter}_{si}
+    .. math:: t_{sij} = \ell_{ki} + \mathrm{shift}_s + \mathrm{jitter}_{si} + \mathrm{spread}_{sij},
 
-    both normal; channels fail with a probability, and others fire at any time.
+    all three normal; channels fail with a probability, and spikes of no burst come at any time. Bursts are as long as it
+    takes the published networks' first weights to make neurons fire: silent ones learn nothing.
 
     Args:
         train: Recordings in the training file.
         test: In the test file, of the same classes.
         shift: Sd of a recording's shift, s.
-        jitter: Sd of a channel's latency, s.
+        jitter: Sd of a burst's latency, s.
+        spread: Sd of a burst's spikes, s.
+        spikes: Mean number of spikes in a channel's burst; Poisson.
         failure: Probability that an active channel is silent in a recording.
         noise: Mean number of spikes at any time, per channel.
         seed: Of all draws.
@@ -43,8 +46,10 @@ class SyntheticDigits:
 
     train: int = 2048
     test: int = 1024
-    shift: float = 0.03
-    jitter: float = 0.06
+    shift: float = 0.05
+    jitter: float = 0.3
+    spread: float = 0.06
+    spikes: float = 40.0
     failure: float = 0.5
     noise: float = 0.3
     seed: int = 0
@@ -54,8 +59,10 @@ class SyntheticDigits:
             raise InputError(
                 f"data.synthetic: expected recordings, found {self.train} for training, {self.test} for test"
             )
-        if min(self.shift, self.jitter, self.noise) < 0 or not 0 <= self.failure <= 1:
-            raise InputError(f"data.synthetic: expected sds and noise of 0 or more, failure in [0, 1], found {self}")
+        if min(self.shift, self.jitter, self.spread, self.spikes, self.noise) < 0 or not 0 <= self.failure <= 1:
+            raise InputError(
+                f"data.synthetic: expected sds, spikes and noise of 0 or more, failure in [0, 1], found {self}"
+            )
 
     def write(self, path: Path, channels: int, classes: int, duration: float, test: bool) -> None:
         """Write one of the two files, in one move; it says in its attributes that it is synthetic.
@@ -69,14 +76,17 @@ class SyntheticDigits:
         """
         template = self._stream(CLASSES)
         latency = template.uniform(0.1 * duration, 0.8 * duration, (classes, channels))
-        active = template.random((classes, channels)) < 0.5
+        active = template.random(channels) < 0.5
         rng = self._stream(TEST if test else TRAIN)
         recordings = self.test if test else self.train
         labels = rng.permutation(np.arange(recordings) % classes)
         times, units = [], []
         for label in labels:
-            fires = np.nonzero(active[label] & (rng.random(channels) >= self.failure))[0]
-            t = latency[label, fires] + rng.normal(0.0, self.shift) + rng.normal(0.0, self.jitter, len(fires))
+            fires = np.nonzero(active & (rng.random(channels) >= self.failure))[0]
+            burst = latency[label, fires] + rng.normal(0.0, self.shift) + rng.normal(0.0, self.jitter, len(fires))
+            spikes = rng.poisson(self.spikes, len(fires))
+            fires = np.repeat(fires, spikes)
+            t = np.repeat(burst, spikes) + rng.normal(0.0, self.spread, len(fires))
             n = rng.poisson(self.noise * channels)
             t = np.concatenate((t, rng.uniform(0.0, duration, n)))
             unit = np.concatenate((fires, rng.integers(channels, size=n)))

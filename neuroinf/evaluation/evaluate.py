@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,10 @@ from neuroinf.errors import InputError
 from neuroinf.evaluation import calibration_figures, figures
 from neuroinf.evaluation.ceiling import sd_over_bound
 from neuroinf.evaluation.comparison import Comparison, Condition, Method, NearestNeighbour, cost, run
+from neuroinf.evaluation.conditions import conditions_of
 from neuroinf.evaluation.estimates import Estimates
 from neuroinf.evaluation.family import findings
-from neuroinf.evaluation.held_out import HeldOut, held_out, training_rows
+from neuroinf.evaluation.held_out import HeldOut, held_out, remarks, training_rows
 from neuroinf.evaluation.identifiability import combine_effects, effects_by_simulation, identifiability
 from neuroinf.evaluation.methods import Amortized, Fitted, Refined
 from neuroinf.evaluation.metrics import method_metrics, not_above, write_metrics
@@ -34,13 +34,7 @@ from neuroinf.inference import load
 from neuroinf.symmetry import SignSymmetry
 
 FloatArray = NDArray[np.float64]
-# noise levels of the comparison, mV; the first is the one that metrics.json reports
-NOISE = (0.5, 0.0, 0.1, 2.0)
-# and of channels in other units, relative to the noise in training
-RELATIVE_NOISE = (1.0, 0.0, 4.0)
 EFFECT_ROWS = 32
-# longest over shortest duration in training, from which on they are conditions of their own
-WIDE = 10
 MOST_WITH_SWEEPS = 1000
 DPI = 130
 # what metrics.json always names, in its order
@@ -86,7 +80,7 @@ def evaluate(
     check_folder(folder, "output")
     estimator = load(checkpoint, trust)
     test = held_out(estimator, data, folder, neurons, tuple(trust))
-    conditions = _conditions(test, noise)
+    conditions = conditions_of(test, noise)
     test.observe(conditions[0])  # a dataset that cannot be observed is refused before anything is written
     rng = np.random.default_rng(0)
     simulator, prior = test.simulation.simulator, estimator.prior
@@ -128,6 +122,7 @@ def evaluate(
         document["identifiability"][name]["sd_over_bound"] = entry
     found = findings(test, first, answered.given(first), fits)
     document |= found.entries
+    document["remarks"] = remarks(estimator, test)
     document["symmetries"] = symmetry_scores(symmetry, test.truth, answered.given(first))
     answers = document["methods"]
     given = comparison.estimates[first.name]
@@ -168,10 +163,11 @@ def evaluate(
             figures=[(caption, folder / f"{name}.png") for name, caption, _ in drawn],
             conditions={c.name: comparison.metrics(c) for c in conditions[1:]},
             losses=losses,
+            notes=document["remarks"],
             provenance=_provenance(checkpoint, test, estimator.training_seconds),
         ),
     )
-    (folder / "table.txt").write_text(terminal_report(document, losses) + "\n")
+    (folder / "table.txt").write_text(terminal_report(document, losses, document["remarks"]) + "\n")
     _example(test, first, folder / "example_recording.npz")
     return document
 
@@ -186,56 +182,6 @@ def _bound(test: HeldOut, twin: ByTwin, condition: Condition, most: int) -> Floa
     if any(train is None for train in evidence.spikes):
         return None
     return twin.bound(first.truth, trace(evidence), evidence.spikes, noise)
-
-
-def _conditions(test: HeldOut, noise: Sequence[float] | None) -> list[Condition]:
-    """Every noise level, at the first one each channel missing in turn; each of them again for the other durations.
-
-    A network that was trained on stretches of very different duration is compared at the shortest, at the longest and, first,
-    at the one between them on a logarithmic scale.
-    """
-    channel = next(iter(test.observation.noise), None)
-    if channel is None:
-        levels = [Condition("as trained", {})]
-    else:
-        unit = test.file.channels.get(channel, "")
-        if noise is None and unit != "mV":
-            levels = _relative_noise(test)
-        else:
-            levels = [Condition(f"{level:g} {unit} noise", {channel: level}) for level in dict.fromkeys(noise or NOISE)]
-    first = levels[0]
-    absent = [c for c in test.observation.missing if c in test.observation.channels]
-    levels += [Condition(f"{first.name}, no {c}", first.noise, (c,)) for c in absent]
-    stretches = _durations(test)
-    if not stretches:
-        return levels
-    middle, *others = (
-        [dataclasses.replace(c, name=f"{c.name}, {duration:g} ms", duration=duration) for c in levels]
-        for duration in stretches
-    )
-    return middle + [conditions[0] for conditions in others]
-
-
-def _relative_noise(test: HeldOut) -> list[Condition]:
-    """Multiples of the noise in training, the middle of a range on a logarithmic scale, in all channels that had any."""
-    trained = {
-        name: math.exp(np.log(np.maximum(level, 1e-300)).mean()) for name, level in test.observation.noise.items()
-    }
-    return [
-        Condition(f"{factor:g} times the training noise", {name: factor * level for name, level in trained.items()})
-        for factor in RELATIVE_NOISE
-    ]
-
-
-def _durations(test: HeldOut) -> list[float]:
-    """Middle, shortest and longest duration, ms; none if the network was trained on one, or on much the same."""
-    if test.observation.duration is None:
-        return []
-    dt = test.observation.dt
-    low, high = (min(duration, test.duration) for duration in test.observation.duration)
-    if high < WIDE * low:
-        return []
-    return [dt * round(duration / dt) for duration in (math.sqrt(low * high), low, high)]
 
 
 def _document(path: Path, test: HeldOut, comparison: Comparison, checkpoint: Path) -> dict[str, Any]:

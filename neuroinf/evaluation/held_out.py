@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroinf.construction import build, simulation_from_spec
+from neuroinf.datasets.designs import in_words
 from neuroinf.datasets.generation import generate
 from neuroinf.datasets.observation import Observation
 from neuroinf.datasets.schema import Dataset
@@ -152,6 +153,23 @@ def held_out(
     if not len(rows):
         raise InputError(f"{file.path}: no row is left to test on: the held-out region has none")
     return HeldOut(file, simulation, rows, estimator.observation)
+
+
+def remarks(estimator: Estimator, test: HeldOut) -> list[str]:
+    """What calibration cannot mean on test neurons that are no independent draws from the network's prior."""
+    found = []
+    if test.file.prior.to_dict() != estimator.prior.to_dict():
+        how = in_words(test.file.design, test.file.prior)
+        found.append(
+            f"The test neurons are not of the network's prior ({how}): SBC asks for draws from it and says nothing here, and an "
+            f"honest interval may cover more or less of them than it says."
+        )
+    elif test.file.design != "random":
+        found.append(
+            "The test neurons are a Sobol design: each is a draw from the prior, but they lie more evenly than independent ones, "
+            "so that SBC's p-values come out too large and standard errors are too wide."
+        )
+    return found
 
 
 def training_rows(estimator: Estimator, folder: Path, trust: tuple[str, ...]) -> HeldOut:

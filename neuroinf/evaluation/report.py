@@ -134,10 +134,13 @@ def _lined_up(title: str, keys: Sequence[str], methods: Mapping[str, Mapping[str
     return _columns(rows)
 
 
-def terminal_report(metrics: Mapping[str, Any], losses: Sequence[Loss] = (), width: int = 100) -> str:
-    """:func:`terminal_table`, :func:`hidden_table` if there are hidden inputs, and the verdict below."""
+def terminal_report(
+    metrics: Mapping[str, Any], losses: Sequence[Loss] = (), notes: Sequence[str] = (), width: int = 100
+) -> str:
+    """:func:`terminal_table`, :func:`hidden_table` if there are hidden inputs, and the verdict with notes below."""
     sentences = [
-        textwrap.fill(s, width, initial_indent="* ", subsequent_indent="  ") for s in verdict(plain(metrics), losses)
+        textwrap.fill(s, width, initial_indent="* ", subsequent_indent="  ")
+        for s in [*verdict(plain(metrics), losses), *notes]
     ]
     hidden = hidden_table(metrics)
     return "\n".join([terminal_table(metrics), *(["", hidden] if hidden else []), "", *sentences])

@@ -74,6 +74,11 @@ class Selection:
         return float((self.chosen == self.made).mean())
 
     @property
+    def standard_error(self) -> float:
+        """Of the accuracy."""
+        return float(np.sqrt(self.accuracy * (1 - self.accuracy) / len(self.made)))
+
+    @property
     def loss(self) -> float:
         """Mean cross-entropy, nats."""
         return float(-np.log(self.probabilities[np.arange(len(self.made)), self.made].clip(1e-12)).mean())
@@ -108,6 +113,18 @@ class Selection:
             right = row[list(self.names).index(name)] / max(1, row.sum())
             lines.append(" ".join(f"{value:>{wide}}" for value in (name, *row, f"{right:.3f}")))
         return "\n".join(lines)
+
+    def summary(self) -> str:
+        """Accuracy, loss and calibration, each beside what knowing nothing gives."""
+        number = len(self.names)
+        return "\n".join(
+            [
+                f"{len(self.made):,} neurons: accuracy {self.accuracy:.3f} +- {self.standard_error:.3f} "
+                f"(even chances {1 / number:.3f})",
+                f"cross-entropy {self.loss:.3f} nats (even chances {np.log(number):.3f})",
+                f"expected calibration error {self.reliability.error:.3f}",
+            ]
+        )
 
     def figure(self, title: str) -> Figure:
         """Confusion matrix beside the reliability diagram."""

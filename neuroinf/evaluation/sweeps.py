@@ -16,7 +16,7 @@ from neuroinf.datasets.generation import generate
 from neuroinf.datasets.schema import Dataset
 from neuroinf.evaluation.calibration import coverage, sbc_p
 from neuroinf.evaluation.comparison import Condition
-from neuroinf.evaluation.figures import BASELINE, panels, style
+from neuroinf.evaluation.figures import BASELINE, COLOURS, panels, style
 from neuroinf.evaluation.held_out import HeldOut, stated_simulation
 from neuroinf.evaluation.metrics import SIGNIFICANCE, by_name, nrmse
 from neuroinf.fits import Start, per_neuron_fits, refinements
@@ -119,8 +119,9 @@ def sweeps_figure(found: dict[str, dict[str, Any]], prior: Prior) -> Figure:
     figure, (left, right) = panels(2, width=4.4)
     number = np.array([int(key) for key in found])
     for k, name in enumerate(prior.names):
-        left.plot(number, [found[str(s)]["sd_over_prior"][name] for s in number], **style(k))
-        marker: dict[str, Any] = style(k) | {"linestyle": "none"}
+        hollow: dict[str, Any] = {"markerfacecolor": "white"} if k >= len(COLOURS) else {}  # colours begin again
+        left.plot(number, [found[str(s)]["sd_over_prior"][name] for s in number], **style(k), **hollow)
+        marker: dict[str, Any] = style(k) | hollow | {"linestyle": "none"}
         right.plot(number, [found[str(s)]["coverage_90"][name] for s in number], label=name, **marker)
     first = max(found["1"]["sd_over_prior"].values())
     left.plot(number, first / np.sqrt(number), label="1 / √sweeps", **BASELINE)
@@ -131,5 +132,5 @@ def sweeps_figure(found: dict[str, dict[str, Any]], prior: Prior) -> Figure:
     left.set(xlabel="sweeps", ylabel="posterior sd / prior sd (median)", yscale="log", xticks=number)
     right.set(xlabel="sweeps", ylabel="coverage of 90 % intervals", xticks=number, ylim=(0.75, 1.0))
     left.legend(fontsize=7, frameon=False, loc="upper right")
-    right.legend(fontsize=7, frameon=False, loc="lower left", ncols=2)
+    right.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure

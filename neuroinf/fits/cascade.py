@@ -26,30 +26,42 @@ LENGTHS = np.array([1e-2, 1.0, 1e2, 1e4])  # of the damping, tried together
 DAMPING = (1e-2, 1e-9, 1e9)  # first, least and most
 JUMPY_STEP = (1e-3, 0.1)  # in z, least and most of a difference where the model jumps
 OF_SD = 0.5  # such a difference as a fraction of the posterior's sd
-CANDIDATES = 64  # prior draws of which the starts are chosen: one block of the compiled simulator
+CANDIDATES = 256  # prior draws of which the starts are chosen
 STARTS = 4
+STARTS_WITH_JUMPS = 8  # a spike that comes too early or too late is a minimum of its own
+FOLLOWED = 2  # of a network's draws and their centre
 EDGE = 3.0  # z of a start: in a corner of the box nothing has a gradient
 
 
 def fit(
-    posterior: CascadePosterior, rng: np.random.Generator, starts: int = STARTS, candidates: int = CANDIDATES
+    posterior: CascadePosterior, rng: np.random.Generator, starts: int | None = None, candidates: int = CANDIDATES
 ) -> Refined:
     """The modes found from the likeliest of some prior draws.
 
     Args:
         posterior: Of B neurons.
         rng: For the draws.
-        starts: Number M of modes sought.
+        starts: Number M of modes sought; None: 4 of a smooth model, 8 of one that jumps.
         candidates: Number of draws.
     """
-    b = len(posterior.y)
+    b, starts = len(posterior.y), starts or (STARTS if posterior.smooth else STARTS_WITH_JUMPS)
     drawn = posterior.prior.sample(b * candidates, rng).reshape(b, candidates, -1)
     return refine(posterior, likeliest(posterior, drawn, starts))
 
 
+def refine_draws(posterior: CascadePosterior, draws: NDArray[np.floating[Any]], followed: int = FOLLOWED) -> Refined:
+    """The modes near the likeliest of a network's draws (B, D, P), natural units, and of their mean in z.
+
+    A spike that comes too early or too late has no gradient to its right time: among draws there is one that has it.
+    """
+    centre = posterior.prior.to_unconstrained(torch.from_numpy(np.asarray(draws, np.float64))).mean(1, keepdim=True)
+    centre = posterior.prior.from_unconstrained(centre).numpy()
+    return refine(posterior, likeliest(posterior, np.concatenate((centre, draws), axis=1), followed))
+
+
 def likeliest(posterior: CascadePosterior, theta: NDArray[np.floating[Any]], most: int) -> FloatArray:
     """Of points (B, D, P), natural units, the `most` of the highest posterior density in z (B, M, P)."""
-    z = _unconstrained(posterior.prior, theta)
+    z = unconstrained(posterior.prior, theta)
     neuron = np.repeat(np.arange(len(z)), z.shape[1])
     loss = posterior.loss(z.reshape(-1, z.shape[2]), neuron).reshape(z.shape[:2])
     best = np.argsort(loss, axis=1)[:, :most]
@@ -66,7 +78,7 @@ def refine(posterior: CascadePosterior, start: NDArray[np.floating[Any]], steps:
     """
     begin = time.perf_counter()
     b, m, p = start.shape
-    z = _unconstrained(posterior.prior, start).reshape(-1, p)
+    z = unconstrained(posterior.prior, start).reshape(-1, p)
     neuron = np.repeat(np.arange(b), m)
     loss, settled = posterior.loss(z, neuron), np.zeros(len(z), bool)
     curvature = np.broadcast_to(np.eye(p), (len(z), p, p)).copy()
@@ -115,6 +127,7 @@ def _widths(posterior: CascadePosterior, curvature: FloatArray | None, shape: tu
     return np.clip(OF_SD * sd, *JUMPY_STEP)
 
 
-def _unconstrained(prior: Prior, theta: NDArray[np.floating[Any]]) -> FloatArray:
+def unconstrained(prior: Prior, theta: NDArray[np.floating[Any]]) -> FloatArray:
+    """z of a start (..., P) in natural units, away from the prior's edges."""
     z = prior.to_unconstrained(torch.from_numpy(np.asarray(theta, np.float64))).numpy()
     return np.clip(z, -EDGE, EDGE)

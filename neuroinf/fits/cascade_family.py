@@ -1,16 +1,17 @@
-"""Cascade neurons: fits one at a time by least squares with a prior, and what makes a network's answer exact."""
+"""Cascade neurons: fits one at a time by least squares with a prior, in two ways, and what makes a network's answer exact."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from neuroinf.fits.cascade import fit, likeliest, refine
+from neuroinf.fits import cascade_descent
+from neuroinf.fits.cascade import fit, refine_draws
 from neuroinf.fits.cascade_posterior import CascadePosterior
 from neuroinf.fits.evidence import Answer, Evidence, FloatArray, PerNeuronFit, Refinement, Start
 from neuroinf.fits.glm_refinement import Refined
@@ -19,8 +20,8 @@ from neuroinf.priors import Prior
 from neuroinf.simulators import Cascade
 
 SAMPLES = 1000
-# draws of the network among which a refinement starts, and how many of them it follows
-NEARBY, FOLLOWED = 63, 2
+# draws of the network among which a refinement starts
+NEARBY = 63
 # draws that are weighed: each takes a simulation of every sweep
 DRAWS = 800
 # values of the Jacobian of the neurons that are fitted together
@@ -28,7 +29,8 @@ TOGETHER = 2**23
 
 
 def fits(simulator: Cascade, prior: Prior, dt: float, rng: np.random.Generator) -> dict[str, PerNeuronFit]:
-    """The likeliest mode from several starts, of all sweeps of a neuron together.
+    """The likeliest mode from several starts, of all sweeps of a neuron together: by Levenberg and Marquardt's steps with
+    differences through the compiled simulator, and by quasi-Newton steps with the gradient through the twin.
 
     Args:
         simulator: What the neurons are models of.
@@ -37,15 +39,21 @@ def fits(simulator: Cascade, prior: Prior, dt: float, rng: np.random.Generator) 
         rng: For starts.
     """
 
-    def run(evidence: Evidence) -> tuple[FloatArray, float]:
-        begin = time.perf_counter()
-        n = len(evidence.x) // evidence.sweeps
-        theta = np.full((n, len(prior.names)), np.nan)
-        for rows, posterior in posteriors(evidence, simulator, prior, dt):
-            theta[rows] = _natural(prior, fit(posterior, rng).best())
-        return theta, (time.perf_counter() - begin) / max(n, 1)
+    def by(mode: Callable[[CascadePosterior], FloatArray]) -> PerNeuronFit:
+        def run(evidence: Evidence) -> tuple[FloatArray, float]:
+            begin = time.perf_counter()
+            n = len(evidence.x) // evidence.sweeps
+            theta = np.full((n, len(prior.names)), np.nan)
+            for rows, posterior in posteriors(evidence, simulator, prior, dt):
+                theta[rows] = _natural(prior, mode(posterior))
+            return theta, (time.perf_counter() - begin) / max(n, 1)
 
-    return {"per_neuron_fit": PerNeuronFit(run, compiled=True)}
+        return PerNeuronFit(run, compiled=True)
+
+    return {
+        "per_neuron_fit": by(lambda posterior: fit(posterior, rng).best()),
+        "gradient_descent": by(lambda posterior: cascade_descent.fit(posterior, rng)),
+    }
 
 
 def refinements(simulator: Cascade, prior: Prior, dt: float) -> dict[str, Refinement]:
@@ -63,7 +71,7 @@ def refinements(simulator: Cascade, prior: Prior, dt: float) -> dict[str, Refine
             found = _Answers(np.full((n, p), np.nan), np.full((n, samples, p), np.nan))
             begin = time.perf_counter()
             for rows, posterior in posteriors(evidence, simulator, prior, dt):
-                modes = refine(posterior, likeliest(posterior, _with_centre(prior, start.theta[rows]), FOLLOWED))
+                modes = refine_draws(posterior, start.theta[rows])
                 found.add(rows, posterior, modes, rng, weighted)
             if not found.answered:
                 return None
@@ -130,12 +138,6 @@ def posteriors(
     for rows in np.split(usable, range(at_once, len(usable), at_once)):
         if len(rows):
             yield rows, CascadePosterior(observed, prior, stimulus[rows], y[rows], dt, every)
-
-
-def _with_centre(prior: Prior, theta: FloatArray) -> FloatArray:
-    """Draws (n, D, P) and their mean in z: where there are few good ones, the centre is better than any."""
-    centre = prior.to_unconstrained(torch.from_numpy(theta)).numpy().mean(axis=1, keepdims=True)
-    return np.concatenate((_natural(prior, centre), theta), axis=1)
 
 
 def _natural(prior: Prior, z: FloatArray) -> FloatArray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, cast
 
 import lightning as L
@@ -18,11 +18,14 @@ from neuroinf.errors import InputError
 from neuroinf.networks.densities import Density
 from neuroinf.networks.encoders import Encoder
 from neuroinf.networks.glm_encoder import NeedsModel
+from neuroinf.networks.pooling import SweepPooling
+from neuroinf.networks.traces import NeedsRecordings
 from neuroinf.priors import Prior
 from neuroinf.simulators.protocol import Simulator
 from neuroinf.specification import Plain, specify
 
 Batch = tuple[Tensor, Tensor]
+SHOWN = 50_000  # sweeps: the sampling error of a covariance's eigenvalues is then below a per cent
 
 
 class AmortizedInference(L.LightningModule):
@@ -73,6 +76,12 @@ class AmortizedInference(L.LightningModule):
         self._started = 0.0
         self._train_loss: list[Tensor] = []
 
+    @property
+    def sweep_encoder(self) -> nn.Module:
+        """The encoder of one sweep."""
+        whole = cast(nn.Module, self.encoder)
+        return whole.encoder if isinstance(whole, SweepPooling) else whole
+
     def forward(self, x: Tensor) -> Tensor:
         """Features (B, F) of observations (B, C, T) or, of several sweeps each, (B, S, C, T)."""
         return self.encoder(x)
@@ -99,6 +108,21 @@ class AmortizedInference(L.LightningModule):
     def on_fit_start(self) -> None:
         """Start the clock; time spent before an interruption is already in the checkpoint."""
         self._started = time.perf_counter()
+
+    def on_train_start(self) -> None:
+        """Show the encoder some of the training's recordings, if it asks for them and has not seen any."""
+        one = self.sweep_encoder
+        if isinstance(one, NeedsRecordings) and not one.ready:
+            one.shown(self._recordings())
+
+    def _recordings(self) -> Iterator[Tensor]:
+        data = cast(Any, self.trainer).datamodule
+        loader, found = data.train_dataloader() if data is not None else self.trainer.train_dataloader, 0
+        for x, _ in cast(Iterable[Batch], loader):
+            yield x.to(self.device)
+            found += math.prod(x.shape[:-2])
+            if found >= SHOWN:
+                return
 
     def on_train_epoch_start(self) -> None:
         self._train_loss.clear()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import lightning as L
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from neuroinf.errors import InputError
 from neuroinf.models.amortized import AmortizedInference, Batch, one_cycle
@@ -65,11 +65,6 @@ class ReadoutTraining(L.LightningModule):
         self.pooling = model.encoder if isinstance(model.encoder, SweepPooling) else None
         self._train_loss: list[Tensor] = []
         self._started = 0.0
-
-    @property
-    def encoder(self) -> nn.Module:
-        """Of one sweep."""
-        return cast(nn.Module, self.model.encoder if self.pooling is None else self.pooling.encoder)
 
     def _loss(self, batch: Batch) -> Tensor:
         features, z = batch

@@ -101,9 +101,7 @@ class SpikingNetwork(nn.Module):
         """
         x: Tensor | None = None
         for layer, weight in zip(self.layers, self.weights, strict=True):
-            drive = currents(events, weight) if x is None else torch.einsum("tnbi,pniu->tpnbu", x, weight)
-            if layer is self.layers[-1]:
-                drive = torch.cat((drive, torch.zeros_like(drive[:1])))
+            drive = currents(events, weight, more=1) if x is None else x[:, None] @ weight
             x = respond(layer.cascade, drive)
         assert x is not None
         return x

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Literal, Protocol
+from typing import Literal, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -80,6 +80,13 @@ def cholesky_factor(log_sd: Tensor, lower: Tensor) -> Tensor:
     # off-diagonals are relative to their row's sd: correlations are then free of the parameters' precision
     factor[..., row, column] = lower * sd[..., row]
     return factor
+
+
+@torch.no_grad()
+def widen(network: nn.Sequential, log_factor: Tensor) -> None:
+    """Add log_factor (P,) to every log sd of a network whose outputs are P means, P log sds and what is relative to them."""
+    bias, p = cast(nn.Linear, network[-1]).bias, len(log_factor)
+    bias[p : 2 * p] += log_factor.to(bias)
 
 
 class Point(nn.Module):
@@ -180,6 +187,10 @@ class Gaussian(nn.Module):
     def floor(self, z: Tensor) -> Tensor:
         """Negative log density under the prior."""
         return prior_loss(z)
+
+    def widen(self, log_factor: Tensor) -> None:
+        """See widths.HasWidths."""
+        widen(self.network, log_factor)
 
     def unit_mean(self, features: Tensor, prior: Prior) -> Tensor:
         """See Density; in closed form."""

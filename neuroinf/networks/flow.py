@@ -13,11 +13,11 @@ from scipy.stats import qmc
 from torch import Tensor, nn
 from torch.distributions import Distribution, Transform
 from torch.nn.functional import pad
-from zuko.transforms import MonotonicRQSTransform
+from zuko.transforms import AutoregressiveTransform, MonotonicRQSTransform
 
 from neuroinf.errors import InputError
 from neuroinf.networks.agreement import Pooled, pool
-from neuroinf.networks.densities import cholesky_factor, perceptron, prior_loss
+from neuroinf.networks.densities import cholesky_factor, perceptron, prior_loss, widen
 from neuroinf.priors import Prior
 
 AT_ONCE = 2**13  # draws computed together: their splines' parameters then stay in the cache
@@ -116,6 +116,10 @@ class Flow(nn.Module):
         """Negative log density under the prior."""
         return prior_loss(z)
 
+    def widen(self, log_factor: Tensor) -> None:
+        """See widths.HasWidths."""
+        widen(self.network, log_factor)
+
     def unit_mean(self, features: Tensor, prior: Prior) -> Tensor:
         """See Density; mean of 32 quasi-random draws, always the same ones."""
         return prior.to_unit(prior.from_unconstrained(self.posterior(features).push(self.base).double())).mean(0)
@@ -174,8 +178,10 @@ class FlowPosterior(Distribution):
         return torch.cat([self._push(part) for part in e.split(rows)])
 
     def _push(self, e: Tensor) -> Tensor:
-        moved = cast(Tensor, self.residual.transform.inv(e))
-        return self.location + (self.factor @ moved[..., None])[..., 0]
+        chain = cast(Any, self.residual.transform)
+        for transform in reversed(getattr(chain, "transforms", [chain])):
+            e = _inverse(transform, e)
+        return self.location + (self.factor @ e[..., None])[..., 0]
 
     def rsample(self, sample_shape: torch.Size | Sequence[int] = ()) -> Tensor:
         """Draws (*sample_shape, B, P)."""
@@ -189,6 +195,16 @@ class FlowPosterior(Distribution):
         e = torch.linalg.solve_triangular(self.factor, apart, upper=False)[..., 0]
         log_det = self.factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         return self.residual.log_prob(e) - log_det
+
+
+def _inverse(transform: Transform, y: Tensor) -> Tensor:
+    """The inverse at y (S, B, P), as the transform's own, but its first pass, which no draw enters, made once for all S."""
+    if not isinstance(transform, AutoregressiveTransform):  # a single parameter
+        return cast(Tensor, transform.inv(y))
+    x = torch.zeros_like(y[:1])
+    for _ in range(transform.passes):
+        x = cast(Tensor, transform.meta(x).inv(y))
+    return x
 
 
 def normal_points(n: int, p: int) -> Tensor:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -15,40 +14,10 @@ from torch.distributions import Distribution, Independent, TransformedDistributi
 from torch.distributions.transforms import Transform
 
 from neuroinf.errors import InputError
+from neuroinf.priors.ranges import Parameter, Range, check_range
 
 FloatArray = NDArray[np.float64]
 Array = TypeVar("Array", NDArray[np.float64], Tensor)
-Scale = Literal["linear", "log"]
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """Range of one parameter, in its unit.
-
-    Args:
-        unit: Unit of `low` and `high`.
-        low: Lower edge.
-        high: Upper edge.
-        scale: The parameter's own scale, on which it is uniform: its value or its logarithm.
-    """
-
-    unit: str
-    low: float
-    high: float
-    scale: Scale = "linear"
-
-
-class Range(Protocol):
-    """What every kind of parameter has: a unit, two edges in that unit, and its own scale."""
-
-    @property
-    def unit(self) -> str: ...
-    @property
-    def low(self) -> float: ...
-    @property
-    def high(self) -> float: ...
-    @property
-    def scale(self) -> Scale: ...
 
 
 class Prior:
@@ -84,7 +53,7 @@ class Prior:
         if not parameters:
             raise InputError("a prior needs at least one parameter (name: {unit, low, high, scale}), found none")
         for name, p in parameters.items():
-            _check_range(name, p)
+            check_range(name, p)
         self.parameters: Mapping[str, Range] = dict(parameters)
         self.names: tuple[str, ...] = tuple(parameters)
         self.units: tuple[str, ...] = tuple(p.unit for p in parameters.values())
@@ -99,9 +68,12 @@ class Prior:
 
     def sample(self, n: int, rng: np.random.Generator) -> FloatArray:
         """Draws n points :math:`(n, P)`, natural units."""
-        theta = self.from_unit(rng.random((n, len(self.names))))
+        return self.quantile(rng.random((n, len(self.names))))
+
+    def quantile(self, v: FloatArray) -> FloatArray:
+        """Points (n, P), natural units, that are draws from the prior if v (n, P) is uniform in the unit cube."""
         # exp(log(low)) may round to just below low
-        return np.clip(theta, self.low, self.high)
+        return np.clip(self.from_unit(v), self.low, self.high)
 
     def row(self, index: int, rng: np.random.Generator) -> FloatArray:
         """Parameters :math:`(P,)` of simulation row `index`: here a draw, whatever the index."""
@@ -299,18 +271,6 @@ def _own(theta: FloatArray, is_log: NDArray[np.bool_]) -> FloatArray:
 def factorial(values: list[FloatArray]) -> FloatArray:
     """Every combination :math:`(M, P)` of the values of P parameters, the last changing fastest."""
     return np.stack([axis.ravel() for axis in np.meshgrid(*values, indexing="ij")], axis=1)
-
-
-def _check_range(name: str, p: Range) -> None:
-    where = f"prior range of {name}"
-    if p.scale not in ("linear", "log"):
-        raise InputError(f"{where}: scale must be linear or log, found {p.scale!r}")
-    if not (math.isfinite(p.low) and math.isfinite(p.high)):
-        raise InputError(f"{where} must be finite, found [{p.low}, {p.high}] {p.unit}")
-    if p.low >= p.high:
-        raise InputError(f"{where}: low must be below high, found low {p.low:g} and high {p.high:g} {p.unit}")
-    if p.scale == "log" and p.low <= 0:
-        raise InputError(f"{where}: a log scale needs low above 0, found {p.low:g} {p.unit}; use scale: linear")
 
 
 def _check_names(what: str, expected: Sequence[str], found: Mapping[str, object]) -> None:

@@ -10,11 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
+from scipy.special import ndtri
 from torch import Tensor
 from torch.distributions import Distribution, MultivariateNormal
 
 from neuroinf.errors import InputError
-from neuroinf.priors.box import FloatArray, Parameter, Prior
+from neuroinf.priors.box import FloatArray, Prior
+from neuroinf.priors.ranges import Parameter
 
 REACH = 6.0  # sd on either side of the mean that the unit interval spans: 2e-9 of a parameter's mass lies beyond
 ASYMMETRY = 1e-9  # of a matrix, relative to its largest element: rounding in a file
@@ -84,6 +86,10 @@ class GaussianPrior(Prior):
     def sample(self, n: int, rng: np.random.Generator) -> FloatArray:
         """Draws n points :math:`(n, P)`, natural units."""
         return self.mean + rng.standard_normal((n, len(self.names))) @ self.factor.T
+
+    def quantile(self, v: FloatArray) -> FloatArray:
+        r"""Points :math:`\mu + L \Phi^{-1}(v)` (n, P): draws from the prior if v (n, P) is uniform in the open unit cube."""
+        return self.mean + ndtri(v) @ self.factor.T
 
     @property
     def distribution(self) -> Distribution:

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 
 from neuroinf.errors import InputError
-from neuroinf.priors.box import FloatArray, Parameter, Prior, Scale, factorial
+from neuroinf.priors.box import FloatArray, Prior, factorial
+from neuroinf.priors.ranges import Parameter, Scale
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,11 @@ class GridPrior(Prior):
 
     def sample(self, n: int, rng: np.random.Generator) -> FloatArray:
         """Draws n grid points :math:`(n, P)`, natural units."""
-        u = rng.random((n, len(self.names)))
-        columns = [v[(u[:, j] * len(v)).astype(np.int64)] for j, v in enumerate(self.values)]
+        return self.quantile(rng.random((n, len(self.names))))
+
+    def quantile(self, v: FloatArray) -> FloatArray:
+        """Grid points (n, P) that are draws from the grid if v (n, P) is uniform in the unit cube."""
+        columns = [values[(v[:, j] * len(values)).astype(np.int64)] for j, values in enumerate(self.values)]
         return np.stack(columns, axis=1)
 
     def row(self, index: int, rng: np.random.Generator) -> FloatArray:

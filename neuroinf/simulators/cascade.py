@@ -45,15 +45,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from neuroinf.errors import InputError
 from neuroinf.simulators.cascade_graph import Graph
-from neuroinf.simulators.cascade_kernel import ROWS, cascade_blocks
+from neuroinf.simulators.cascade_kernel import cascade_blocks
 from neuroinf.simulators.cascade_program import Program, coefficients, program
 from neuroinf.simulators.cascade_reading import POSITIVE, load_graph, read_graph
 from neuroinf.simulators.protocol import Response
+from neuroinf.simulators.stimulus_samples import stimulus_samples
 from neuroinf.simulators.threads import in_threads
 
 FloatArray = NDArray[np.float64]
-# Fewer block-steps than this (about 0.2 ms of work) are not worth waking another thread for.
-BLOCK_STEPS_PER_THREAD = 200
+# Fewer steps of single rows than this (about 1 ms of work) are not worth waking another thread for.
+ROW_STEPS_PER_THREAD = 200_000
 
 
 class Cascade:
@@ -161,6 +162,19 @@ class Cascade:
                 )
         return found
 
+    def check_limits(self, low: Mapping[str, float], inputs: int) -> None:
+        """See :class:`~neuroinf.simulators.protocol.HasLimits`."""
+        for name in self.parameters:
+            if name in self._positive and not low[name] > 0:
+                raise InputError(
+                    f"prior range of {name}: a time constant or width must be positive, found low {low[name]:g}"
+                )
+        if inputs != len(self.inputs):
+            raise InputError(
+                f"stimulus: expected {len(self.inputs)} rows, for {', '.join(self.inputs)}, found {inputs}; neuroinf.stimuli.Stack "
+                f"puts them together"
+            )
+
     def simulate(self, theta: ArrayLike, stimulus: ArrayLike, dt: float, seed: int | Sequence[int] = 0) -> Response:
         """Simulate n neurons; the rows are shared among as many threads as NUMBA_NUM_THREADS says.
 
@@ -187,11 +201,14 @@ class Cascade:
         table = np.stack([np.broadcast_to(found[name], n) for name in tables.names])
         starts, masks, places = tables.rings()
         response = np.empty((len(self.record), n, x.shape[2]), x.dtype)
+        rows = tables.block_rows(n, x.itemsize)
+        number = -(-n // rows)
 
         def blocks(first: int, last: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
             return cascade_blocks(
                 first,
                 last,
+                rows,
                 tables.subunits,
                 tables.edges,
                 tables.record,
@@ -205,8 +222,7 @@ class Cascade:
                 response.transpose(0, 2, 1),
             )
 
-        number = -(-n // ROWS)
-        pieces = in_threads(blocks, number, number * x.shape[2] // BLOCK_STEPS_PER_THREAD)
+        pieces = in_threads(blocks, number, n * x.shape[2] // ROW_STEPS_PER_THREAD)
         result: Response = dict(zip(self.record, response, strict=True))
         if self.description.spikes is not None:
             result["spikes"] = _trains(pieces, n, tables.spikes[1], x.shape[2], float(dt))
@@ -220,19 +236,8 @@ class Cascade:
 
     def _samples(self, stimulus: ArrayLike, n: int) -> NDArray[Any]:
         """The stimulus as float32 or float64; a repeated single row is not copied n times."""
-        values = np.asarray(stimulus)
-        rows = len(self.inputs)
-        if values.ndim != 3 or values.shape[0] not in (1, n) or values.shape[1] != rows:
-            raise InputError(
-                f"stimulus: expected shape ({n}, {rows}, T) or (1, {rows}, T) with the inputs {', '.join(self.inputs)}, "
-                f"found {values.shape}"
-            )
-        if values.dtype.kind not in "fiub":
-            raise InputError(f"stimulus: expected real numbers, found dtype {values.dtype}")
-        if values.dtype != np.float32:
-            values = values.astype(np.float64, copy=False)
-        if values.strides[0] == 0:
-            values = values[:1]
+        meaning = f"the inputs {', '.join(self.inputs)}"
+        values = stimulus_samples(stimulus, n, len(self.inputs), meaning)
         if not np.isfinite(values).all():
             row, line, t = np.argwhere(~np.isfinite(values))[0]
             raise InputError(

@@ -11,13 +11,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from neuroinf.simulators.cascade_adjoint_kernel import cascade_blocks_back
-from neuroinf.simulators.cascade_kernel import ROWS, cascade_blocks
+from neuroinf.simulators.cascade_kernel import cascade_blocks
 from neuroinf.simulators.cascade_program import Program
 from neuroinf.simulators.cascade_tape import Tape
 from neuroinf.simulators.threads import in_threads
 
-# Fewer block-steps than this (about 0.2 ms of work) are not worth waking another thread for.
-BLOCK_STEPS_PER_THREAD = 200
+# Fewer steps of single rows than this (about 1 ms of work) are not worth waking another thread for.
+ROW_STEPS_PER_THREAD = 200_000
 
 
 def compiled(tables: Program, coefficients: Mapping[str, Tensor], stimulus: Tensor, n: int) -> Tensor:
@@ -29,8 +29,11 @@ def compiled(tables: Program, coefficients: Mapping[str, Tensor], stimulus: Tens
         stimulus: :math:`(T, I, n)`, or :math:`(T, I, 1)` for all rows, on the CPU.
         n: Number of rows.
     """
-    table = torch.stack([coefficients[name].expand(n) for name in tables.names])
-    response = CompiledCascade.apply(table, stimulus, tables)
+    found = [coefficients[name] for name in tables.names]
+    # numbers that are the same for all rows, which nothing is to be learnt about, are not written down for each
+    alike = all(value.numel() == 1 and not value.requires_grad for value in found)
+    table = torch.stack([value.reshape(1) if alike else value.expand(n) for value in found])
+    response = CompiledCascade.apply(table, stimulus, tables, n)
     assert isinstance(response, Tensor)
     return response
 
@@ -39,20 +42,22 @@ class CompiledCascade(torch.autograd.Function):
     """The compiled time loop; the gradient is that of the compiled loop backwards."""
 
     @staticmethod
-    def forward(ctx: Any, table: Tensor, stimulus: Tensor, tables: Program) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """The response :math:`(C, T, n)` to coefficients :math:`(K, n)` and stimulus :math:`(T, I, n)`."""
+    def forward(ctx: Any, table: Tensor, stimulus: Tensor, tables: Program, n: int) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The response :math:`(C, T, n)` to coefficients :math:`(K, n)` or :math:`(K, 1)`, and stimulus."""
         c, x = table.detach().numpy(), stimulus.detach().numpy()
-        n, steps = c.shape[1], x.shape[0]
-        number = -(-n // ROWS)
+        steps = x.shape[0]
         needed = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
-        starts, masks, places = tables.tape(steps) if needed else tables.rings()
-        tape = Tape((number, places, ROWS) if needed else (0, 0, 0), c.dtype)
+        starts, masks, places = tables.tape(steps, ctx.needs_input_grad[0]) if needed else tables.rings()
+        rows = tables.block_rows(n, c.itemsize)
+        number = -(-n // rows)
+        tape = Tape((number, places, rows) if needed else (0, 0, 0), c.dtype)
         response = np.empty((len(tables.record), steps, n), c.dtype)
 
         def blocks(first: int, last: int) -> None:
             cascade_blocks(
                 first,
                 last,
+                rows,
                 tables.subunits,
                 tables.edges,
                 tables.record,
@@ -66,26 +71,28 @@ class CompiledCascade(torch.autograd.Function):
                 response,
             )
 
-        in_threads(blocks, number, number * steps // BLOCK_STEPS_PER_THREAD)
+        in_threads(blocks, number, n * steps // ROW_STEPS_PER_THREAD)
         ctx.save_for_backward(table)
         ctx.tables, ctx.tape, ctx.starts, ctx.shared, ctx.steps = tables, tape, starts, x.shape[2] == 1, steps
         return torch.from_numpy(response)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, response_bar: Tensor) -> tuple[Tensor | None, Tensor | None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(ctx: Any, response_bar: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Gradients of the coefficients and of the stimulus."""
         (table,) = ctx.saved_tensors
         tables: Program = ctx.tables
-        c, n = table.detach().numpy(), table.shape[1]
+        c, n, wanted = table.detach().numpy(), response_bar.shape[2], ctx.needs_input_grad[0]
         starts, masks, places = tables.rings()
-        c_bar, x_bar = np.empty_like(c), np.empty((ctx.steps, tables.inputs, n), c.dtype)
+        number, _, rows = ctx.tape.values.shape
+        c_bar, x_bar = np.empty((len(c), n if wanted else 0), c.dtype), np.empty((ctx.steps, tables.inputs, n), c.dtype)
         given = response_bar.to(table.dtype).contiguous().numpy()
 
         def blocks(first: int, last: int) -> None:
             cascade_blocks_back(
                 first,
                 last,
+                rows,
                 tables.subunits,
                 tables.edges,
                 tables.record,
@@ -96,14 +103,13 @@ class CompiledCascade(torch.autograd.Function):
                 c,
                 ctx.tape.values,
                 given,
-                ctx.needs_input_grad[0],
+                wanted,
                 c_bar,
                 x_bar,
             )
 
-        number = len(ctx.tape.values)
-        in_threads(blocks, number, number * ctx.steps // BLOCK_STEPS_PER_THREAD)
+        in_threads(blocks, number, n * ctx.steps // ROW_STEPS_PER_THREAD)
         stimulus_bar = torch.from_numpy(x_bar)
         if ctx.shared:
             stimulus_bar = stimulus_bar.sum(2, keepdim=True)
-        return torch.from_numpy(c_bar), stimulus_bar, None
+        return torch.from_numpy(c_bar) if wanted else None, stimulus_bar, None, None

@@ -49,7 +49,7 @@ from neuroinf.simulators.cascade_program import (
 Samples = NDArray[Any]
 Integers = NDArray[np.int64]  # an element of one is `Any` below: not an int, to the type checker
 
-ROWS = 64  # of a block: a step's signals stay in the second-level cache
+STEPS = 128  # fetched and written at once
 # a pulse of w / dt steps less rounding is one of w / dt steps
 ROUNDING = 1e-3
 
@@ -70,26 +70,27 @@ def constants(values: Samples) -> Samples:
     return found
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inline="always")
 def filter_step(
     s: Samples, c: Samples, kind: int, y: Any, y1: Any, x: Any, x1: Any, old: Any, at: int, of_type: Samples
 ) -> None:
     """One step of a filter: places of y, y before, x, x before, x at the window's end (-1: none), first coefficient."""
+    rows = s.shape[1]
     tiny, zero = of_type[TINY], of_type[ZERO]
     if kind == LEAK:
-        for r in range(ROWS):
+        for r in range(rows):
             v = c[at, r] * s[y1, r] + s[x, r]
             s[y, r] = zero if -tiny < v < tiny else v
         return
-    for r in range(ROWS):
+    for r in range(rows):
         v = c[at, r] * s[y1, r] + c[at + 1, r] * s[x, r] + c[at + 2, r] * s[x1, r]
         s[y, r] = zero if -tiny < v < tiny else v
     if old >= 0:
-        for r in range(ROWS):
+        for r in range(rows):
             s[y, r] -= c[at + 3, r] * s[old, r]
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inline="always")
 def nonlinear_step(
     s: Samples,
     c: Samples,
@@ -104,31 +105,56 @@ def nonlinear_step(
     of_type: Samples,
 ) -> None:
     """One step of a nonlinearity: places of z, y, y before, and the steps that a pulse has left, now and before."""
+    rows = s.shape[1]
     zero, one = of_type[ZERO], of_type[ONE]
     if kind == SIGMOID:
         u = scratch[0]
-        for r in range(ROWS):
+        for r in range(rows):
             u[r] = c[at + 1, r] * (s[y, r] - c[at, r])
         logistic(u, scratch[1])
-        for r in range(ROWS):
+        for r in range(rows):
             s[z, r] = c[at + 2, r] * u[r]
     elif kind == PULSE:
-        for r in range(ROWS):
+        for r in range(rows):
             crossed = s[y1, r] <= c[at, r] and s[y, r] > c[at, r]
             s[left, r] = math.floor(c[at + 2, r] + ROUNDING) + one if crossed else max(s[left1, r] - one, zero)
             s[z, r] = c[at + 1, r] if s[left, r] > zero else zero
     elif kind == STRICT_STEP:
-        for r in range(ROWS):
+        for r in range(rows):
             s[z, r] = c[at + 1, r] if s[y, r] > c[at, r] else zero
     else:
-        for r in range(ROWS):
+        for r in range(rows):
             s[z, r] = c[at + 1, r] if s[y, r] >= c[at, r] else zero
 
 
 @njit(nogil=True, cache=True)
+def take_in(came: Samples, stimulus: Samples, first: int, last: int, begin: int, m: int) -> None:
+    """Fetch steps `first` to `last` - 1 of m rows: one by one, each would wait for a distant part of the memory."""
+    rows = came.shape[2]
+    for t in range(first, last):
+        for k in range(stimulus.shape[1]):
+            if stimulus.shape[2] == 1:
+                for r in range(rows):
+                    came[t - first, k, r] = stimulus[t, k, 0]
+            else:
+                for r in range(m):
+                    came[t - first, k, r] = stimulus[t, k, begin + r]
+
+
+@njit(nogil=True, cache=True)
+def give_out(gone: Samples, response: Samples, first: int, last: int, begin: int, m: int) -> None:
+    """Write steps `first` to `last` - 1 of m rows."""
+    for j in range(response.shape[0]):
+        for t in range(first, last):
+            for r in range(m):
+                response[j, t, begin + r] = gone[t - first, j, r]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
 def cascade_blocks(
     first: int,
     last: int,
+    rows: int,
     subunits: Integers,
     edges: Integers,
     record: Integers,
@@ -144,67 +170,67 @@ def cascade_blocks(
     """Simulate blocks `first` to `last` - 1 of the rows.
 
     Args:
-        first, last: The range of blocks, of ``ROWS`` rows each.
+        first, last: The range of blocks.
+        rows: R of a block.
         subunits, edges, record, spikes: See :class:`neuroinf.simulators.cascade_program.Program`.
         starts, masks, places: Where step t of signal i lies, at ``starts[i] + (t & masks[i])``, and their number.
-        coefficients: :math:`(K, n)`, of the precision to compute in.
+        coefficients: :math:`(K, n)`, or :math:`(K, 1)` for all rows, of the precision to compute in.
         stimulus: :math:`(T, I, n)`, or :math:`(T, I, 1)` for all rows.
-        tape: All signals :math:`(B, places, ROWS)`, filled in; (0, 0, 0) to forget them.
+        tape: All signals :math:`(B, places, R)`, filled in; (0, 0, 0) to forget them.
         response: Output :math:`(C, T, n)`.
 
     Returns:
         Row and step of each onset where the spikes' nonlinearity rises from 0, in order of block and step.
     """
-    steps, inputs, n = stimulus.shape[0], stimulus.shape[1], coefficients.shape[1]
-    ends = np.zeros_like(starts)  # of the signal before
+    steps, inputs, n = stimulus.shape[0], stimulus.shape[1], response.shape[2]
+    begins = np.zeros_like(starts)  # of what is 0 before the first step, up to `ends`
+    ends = np.where(masks < 0, starts, starts + masks + 1)
     for i in range(1, starts.size):
-        ends[i] = starts[i - 1] + steps
-    number, channels = subunits.shape[0], record.shape[0]
-    c = np.zeros((coefficients.shape[0], ROWS), coefficients.dtype)
-    scratch = np.zeros((2, ROWS), coefficients.dtype)
-    of_type = constants(coefficients)
-    ring = np.zeros((places if tape.shape[0] == 0 else 0, ROWS), coefficients.dtype)
+        begins[i] = ends[i - 1] + (steps if masks[i - 1] < 0 else 0)
+    c = np.zeros((coefficients.shape[0], rows), coefficients.dtype)
+    scratch = np.zeros((2, rows), coefficients.dtype)
+    of_type, alike = constants(coefficients), coefficients.shape[1] == 1
+    came = np.zeros((STEPS, inputs, rows), coefficients.dtype)
+    gone = np.zeros((STEPS, record.shape[0], rows), coefficients.dtype)
+    ring = np.zeros((places if tape.shape[0] == 0 else 0, rows), coefficients.dtype)
     onset_rows, onset_steps, onsets = np.empty(64, np.int64), np.empty(64, np.int64), 0
     for block in range(first, last):
-        begin = block * ROWS
-        m = min(ROWS, n - begin)
+        begin = block * rows
+        m = min(rows, n - begin)
+        c[:, m:] = 0
         for k in range(c.shape[0]):
             for r in range(m):
-                c[k, r] = coefficients[k, begin + r]
-            for r in range(m, ROWS):
-                c[k, r] = 0
+                c[k, r] = coefficients[k, 0 if alike else begin + r]
         if tape.shape[0] == 0:
             s = ring
             s[:] = 0
         else:
             s = tape[block]
-            for i in range(starts.size):  # before the first step everything is 0
-                s[ends[i] : starts[i]] = 0
+            for i in range(starts.size):
+                s[begins[i] : ends[i]] = 0
         for t in range(steps):
+            u = t % STEPS
+            if u == 0:
+                take_in(came, stimulus, t, min(t + STEPS, steps), begin, m)
             for k in range(inputs):
                 p = starts[k] + (t & masks[k])
-                if stimulus.shape[2] == 1:
-                    v = stimulus[t, k, 0]
-                    for r in range(ROWS):
-                        s[p, r] = v
-                else:
-                    for r in range(m):
-                        s[p, r] = stimulus[t, k, begin + r]
-            for i in range(number):
+                for r in range(rows):
+                    s[p, r] = came[u, k, r]
+            for i in range(subunits.shape[0]):
                 drive = subunits[i, DRIVE]
                 x = starts[drive] + (t & masks[drive])
                 x1 = starts[drive] + ((t - 1) & masks[drive])
                 if subunits[i, FIRST_EDGE] == subunits[i, FIRST_RESET]:
-                    for r in range(ROWS):
+                    for r in range(rows):
                         s[x, r] = 0
                 for e in range(subunits[i, FIRST_EDGE], subunits[i, FIRST_RESET]):
                     source, g = edges[e, SOURCE], edges[e, GAIN_AT]
                     p = starts[source] + ((t - edges[e, DELAY]) & masks[source])
                     if e == subunits[i, FIRST_EDGE]:
-                        for r in range(ROWS):
+                        for r in range(rows):
                             s[x, r] = c[g, r] * s[p, r]
                     else:
-                        for r in range(ROWS):
+                        for r in range(rows):
                             s[x, r] += c[g, r] * s[p, r]
                 signal = subunits[i, FILTERED]
                 y = starts[signal] + (t & masks[signal])
@@ -216,7 +242,7 @@ def cascade_blocks(
                 for e in range(subunits[i, FIRST_RESET], subunits[i, LAST_EDGE]):
                     source, g = edges[e, SOURCE], edges[e, GAIN_AT]
                     p = starts[source] + ((t - edges[e, DELAY]) & masks[source])
-                    for r in range(ROWS):
+                    for r in range(rows):
                         s[y, r] += c[g, r] * s[p, r]
                 signal = subunits[i, LINEAR]
                 lin = starts[signal] + (t & masks[signal])
@@ -240,26 +266,27 @@ def cascade_blocks(
                     if subunits[i, BLOCK] >= 0:
                         signal = subunits[i, BLOCK]
                         p = starts[signal] + (t & masks[signal])
-                        for r in range(ROWS):
+                        for r in range(rows):
                             s[z, r] -= s[z, r] * s[p, r]
                 if subunits[i, LINEAR_AT] >= 0:
                     signal, k = subunits[i, OUTPUT], subunits[i, LINEAR_AT]
                     o = starts[signal] + (t & masks[signal])
-                    for r in range(ROWS):
+                    for r in range(rows):
                         s[o, r] = s[z, r] + c[k, r] * s[lin, r]
-            for j in range(channels):
-                signal = record[j, 0]
-                p = starts[signal] + ((t - record[j, 1]) & masks[signal])
-                for r in range(m):
-                    response[j, t, begin + r] = s[p, r]
+            for j in range(record.shape[0]):
+                p = starts[record[j, 0]] + ((t - record[j, 1]) & masks[record[j, 0]])
+                for r in range(rows):
+                    gone[u, j, r] = s[p, r]
+            if u == STEPS - 1 or t == steps - 1:
+                give_out(gone, response, t - u, t + 1, begin, m)
             if spikes >= 0:
                 z = starts[spikes] + (t & masks[spikes])
                 before = starts[spikes] + ((t - 1) & masks[spikes])
                 new = 0
-                for r in range(ROWS):
+                for r in range(rows):
                     new += s[z, r] != 0 and s[before, r] == 0
                 if new:
-                    if onsets + ROWS > onset_rows.size:
+                    if onsets + rows > onset_rows.size:
                         onset_rows = np.concatenate((onset_rows, np.empty_like(onset_rows)))
                         onset_steps = np.concatenate((onset_steps, np.empty_like(onset_steps)))
                     for r in range(m):

@@ -50,7 +50,7 @@ def logistic(x: Floats, powers: Floats) -> None:
     raise NotImplementedError("compiled code only")
 
 
-@overload(logistic)
+@overload(logistic, jit_options={"error_model": "numpy"})
 def _logistic(x: Any, powers: Any) -> Any:
     return _single if x.dtype == types.float32 else _double
 

@@ -30,6 +30,9 @@ SIGMOID, STEP, STRICT_STEP, PULSE = range(1, 5)
 # columns of the table of edges
 SOURCE, DELAY, GAIN_AT, DETACHED = range(4)
 
+# rows of a block, powers of 2; bytes for their rings; blocks in all, for blocks of more than the fewest rows
+LEAST_ROWS, MOST_ROWS, CACHE, BLOCKS = 64, 256, 2**18, 8
+
 
 @dataclass(frozen=True)
 class Program:
@@ -57,11 +60,34 @@ class Program:
         sizes = np.array([1 << int(depth - 1).bit_length() for depth in self.depth], np.int64)
         return np.cumsum(sizes) - sizes, sizes - 1, int(sizes.sum())
 
-    def tape(self, steps: int) -> tuple[Integers, Integers, int]:
-        """The same for a record of everything, with zeros before the first step."""
-        sizes = self.depth - 1 + steps
-        starts = np.cumsum(sizes) - sizes + self.depth - 1
-        return starts, np.full(len(sizes), -1, np.int64), int(sizes.sum())
+    def block_rows(self, n: int, size: int) -> int:
+        """How many of n rows are simulated together, in numbers of `size` bytes.
+
+        Many, as an operation's bookkeeping is the same for all; but their rings must stay in the second-level cache, and threads
+        want several blocks each.
+        """
+        rows, places = MOST_ROWS, self.rings()[2]
+        while rows > LEAST_ROWS and (rows * places * size > CACHE or rows * BLOCKS > n):
+            rows //= 2
+        return rows
+
+    def tape(self, steps: int, whole: bool) -> tuple[Integers, Integers, int]:
+        """The same for a record of all steps, with zeros before the first.
+
+        Args:
+            steps: T.
+            whole: Of all signals, for gradients of all coefficients; else of what the stimulus' gradient takes: what
+                nonlinearities are applied to, and what blocks them. The others have rings.
+        """
+        kept = np.full(len(self.depth), whole)
+        curved = self.subunits[self.subunits[:, KIND] != NONE]
+        kept[curved[:, FILTERED]] = True
+        for column in (LEFT, BLOCK):
+            kept[curved[curved[:, column] >= 0, column]] = True
+        rings = np.array([1 << int(depth - 1).bit_length() for depth in self.depth], np.int64)
+        sizes = np.where(kept, self.depth - 1 + steps, rings)
+        ends = np.cumsum(sizes)
+        return ends - np.where(kept, steps, sizes), np.where(kept, -1, rings - 1), int(sizes.sum())
 
 
 def program(graph: Graph, record: tuple[str, ...], dt: float) -> Program:

@@ -66,7 +66,9 @@ class CascadeTwin:
             from neuroinf.simulators.cascade_adjoint import compiled
 
             response = compiled(simulator.tables(dt), found, x, n)
-        return {name: line.T for name, line in zip(simulator.record, response.unbind(), strict=True)}
+        # the gradient of a single line need not be copied into a stack
+        lines = (response.squeeze(0),) if len(simulator.record) == 1 else response.unbind()
+        return {name: line.T for name, line in zip(simulator.record, lines, strict=True)}
 
     def coefficients(self, theta: Tensor, dt: float, dtype: torch.dtype) -> dict[str, Tensor]:
         """What the loops take, by name, each of one value or :math:`(n,)`; differentiable in theta."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroinf.errors import InputError
-from neuroinf.simulators.protocol import Response, Simulator
+from neuroinf.simulators.protocol import HasLimits, Response, Simulator
 
 CLASS = "class"
 
@@ -69,6 +69,13 @@ class Choice:
     def part(self, label: str, theta: NDArray[np.float64]) -> NDArray[np.float64]:
         """A candidate's own theta from columns of all."""
         return theta[:, [self.parameters.index(column) for column in self.columns(label)]]
+
+    def check_limits(self, low: Mapping[str, float], inputs: int) -> None:
+        """See :class:`~neuroinf.simulators.protocol.HasLimits`."""
+        for label, candidate in self.candidates.items():
+            if isinstance(candidate, HasLimits):
+                own = dict(zip(candidate.parameters, (low[column] for column in self.columns(label)), strict=True))
+                candidate.check_limits(own, inputs)
 
     def simulate(self, theta: Any, stimulus: Any, dt: float, seed: int | Sequence[int] = 0) -> Response:
         """Simulate each row with its candidate; see :class:`~neuroinf.simulators.protocol.Simulator`.

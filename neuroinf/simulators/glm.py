@@ -37,6 +37,7 @@ from neuroinf.simulators.bases import Basis
 from neuroinf.simulators.glm_kernel import BERNOULLI, ENDED, NOT_A_NUMBER, POISSON, RATE, glm_rows
 from neuroinf.simulators.protocol import Response
 from neuroinf.simulators.seeds import row_seeds
+from neuroinf.simulators.stimulus_samples import stimulus_samples
 from neuroinf.simulators.threads import in_threads
 
 FloatArray = NDArray[np.float64]
@@ -169,7 +170,9 @@ class GLM:
         """
         theta = self._checked_theta(theta)
         n, rows = len(theta), self.inputs + self.coupled + self.hidden
-        x = _samples(stimulus, n, rows)
+        meaning = "observed inputs, coupled neurons and hidden inputs in this order"
+        # writable, as numba compiles anew for what is not
+        x = np.require(stimulus_samples(stimulus, n, rows, meaning), requirements=("C", "W"))
         if not (isinstance(dt, int | float | np.number) and math.isfinite(dt) and dt > 0):
             raise InputError(f"dt: expected a positive number of ms, found {dt!r}")
         steps = x.shape[2]
@@ -233,23 +236,6 @@ class GLM:
             row, column = np.argwhere(~np.isfinite(values))[0]
             raise InputError(f"theta row {row}: {self.parameters[column]} must be finite, found {values[row, column]}")
         return values
-
-
-def _samples(stimulus: ArrayLike, n: int, rows: int) -> NDArray[Any]:
-    """The stimulus as contiguous float32 or float64; a repeated single row is not copied n times."""
-    values = np.asarray(stimulus)
-    if values.ndim != 3 or values.shape[0] not in (1, n) or values.shape[1] != rows:
-        raise InputError(
-            f"stimulus: expected shape ({n}, {rows}, T) or (1, {rows}, T), with observed inputs, coupled neurons and "
-            f"hidden inputs in this order, found {values.shape}"
-        )
-    if values.dtype.kind not in "fiub":
-        raise InputError(f"stimulus: expected real numbers, found dtype {values.dtype}")
-    if values.dtype != np.float32:
-        values = values.astype(np.float64, copy=False)
-    if values.strides[0] == 0:
-        values = values[:1]
-    return np.require(values, requirements=("C", "W"))  # writable, as numba compiles anew for what is not
 
 
 def _kernels(basis: Basis, dt: float, name: str) -> FloatArray:

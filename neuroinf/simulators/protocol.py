@@ -1,5 +1,6 @@
 """What a simulator must offer, so that a model of one's own works wherever a built-in one does."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
@@ -48,6 +49,15 @@ class HasRheobase(Protocol):
 
     def rheobase(self, theta: Any) -> Any:
         """The rheobase :math:`(n,)` of each row of ``theta``, in the simulator's stimulus unit."""
+        ...
+
+
+@runtime_checkable
+class HasLimits(Protocol):
+    """A simulator that can tell before the first row whether it can simulate a whole prior under a stimulus."""
+
+    def check_limits(self, low: Mapping[str, float], inputs: int) -> None:
+        """Refuse (InputError) lower edges of the prior, by parameter, or a number of stimulus rows."""
         ...
 
 

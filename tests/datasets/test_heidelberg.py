@@ -6,10 +6,12 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+import torch
 
 from neuroinf.datasets.heidelberg import PUBLISHED, HeidelbergDigits, read_digits
 from neuroinf.datasets.synthetic_digits import ORIGIN, SyntheticDigits
 from neuroinf.errors import InputError
+from neuroinf.models.spiking_network import Layer, SpikingNetwork
 
 TIMES = [[0.0, 0.0139, 0.0141, 1.39], [0.5, 1.4], []]
 UNITS = [[3, 3, 699, 0], [10, 11], []]
@@ -102,6 +104,17 @@ def test_synthetic_digits_are_told_by_latency_alone(tmp_path: Path) -> None:
     distance = np.nanmean(np.abs(mean_latencies(test)[:, None] - template), axis=2)
     # the nearest template is right; by chance 25 of 100 are, 45 or more once in 10^5
     assert (distance.argmin(1) == test.labels).sum() >= 45
+
+
+def test_published_networks_are_not_silent_on_synthetic_digits(tmp_path: Path) -> None:
+    """A last layer that gets no spikes is 0 at all times, and has no gradient to learn from."""
+    graphs = Path(__file__).resolve().parents[2] / "configs" / "cascades"
+    data = digits(tmp_path, synthetic=SyntheticDigits(60, 20), inputs=700, classes=20, val=0.34)
+    events, _ = next(iter(data.train_dataloader()))
+    for kind, scale in {"one_compartment": 3.0, "no_bap": 0.5, "prc": 0.02}.items():
+        layer = Layer(str(graphs / f"{kind}.yaml"), 200, scale)
+        spikes = SpikingNetwork([layer], 700, [torch.Generator().manual_seed(0)])(events)
+        assert spikes.any(dim=0).any(dim=1).float().mean() > 0.1, kind
 
 
 def test_files_that_are_there_are_read_and_one_alone_is_an_error(tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ from neuroinf.errors import InputError
 def events(sets: int, rng: np.random.Generator, spikes: int = 400) -> tuple[Raster, np.ndarray]:
     """A raster of 7 steps, 5 patterns and 6 channels, several spikes in one cell among them, and its counts."""
     shape = (7, sets, 5, 6)
-    index = [rng.integers(size, size=spikes) for size in shape]
+    t, n, b, channel = (rng.integers(size, size=spikes) for size in shape)
     counts = np.zeros(shape)
-    np.add.at(counts, tuple(index), 1)
-    return raster(*index, shape), counts
+    np.add.at(counts, (t, n, b, channel), 1)
+    return raster(t, n, b, channel, shape), counts
 
 
 @pytest.mark.parametrize(("sets", "spikes"), [(1, 400), (3, 400), (3, 0)])
@@ -37,6 +37,16 @@ def test_currents_and_gradient_are_those_of_the_matrix_product(sets: int, ports:
     torch.testing.assert_close(
         torch.autograd.grad(ours, weights, g)[0], torch.autograd.grad(dense, weights, g)[0], rtol=1e-5, atol=1e-4
     )
+
+
+def test_further_steps_bring_no_current() -> None:
+    found, _ = events(1, np.random.default_rng(4))
+    weights = torch.randn(2, 3, 6, 4, generator=torch.Generator().manual_seed(5), requires_grad=True)
+    plain, longer = currents(found, weights), currents(found, weights, more=2)
+    assert torch.equal(longer[:7], plain) and longer.shape[0] == 9 and not longer[7:].any()
+    g = torch.randn(longer.shape, generator=torch.Generator().manual_seed(6))
+    gradients = [torch.autograd.grad(out, weights, g[: len(out)])[0] for out in (longer, plain)]
+    assert torch.equal(*gradients)
 
 
 def test_raster_that_does_not_fit_is_an_error() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hidden_neurons import held_out, simulation
 
 from neuroinf.evaluation.comparison import Condition
-from neuroinf.evaluation.evaluate import _conditions
+from neuroinf.evaluation.conditions import conditions_of
 from neuroinf.evaluation.held_out import HeldOut
 
 
@@ -54,6 +54,6 @@ def test_a_shorter_observation_is_the_beginning_of_a_longer_one(test_set: HeldOu
 def test_durations_are_conditions_where_training_had_very_different_ones(
     trained: list[float] | None, durations: list[float | None], tmp_path: Path
 ) -> None:
-    conditions = _conditions(held_out(simulation(2, 1000.0), tmp_path, trained), [0.5])
+    conditions = conditions_of(held_out(simulation(2, 1000.0), tmp_path, trained), [0.5])
     assert [c.duration for c in conditions] == durations
     assert len({c.name for c in conditions}) == len(conditions)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from neuroinf.datasets.observation import Observation
 from neuroinf.errors import InputError
-from neuroinf.fits import cascade_family
+from neuroinf.fits import cascade_descent, cascade_family
 from neuroinf.fits.cascade import fit, refine
 from neuroinf.fits.cascade_posterior import CascadePosterior
 from neuroinf.fits.evidence import Evidence, Start
@@ -67,11 +67,11 @@ def parallel(
     return CascadePosterior(cascade, PARALLEL, stimulus, y, DT, EVERY), theta, z
 
 
-def test_gradient_is_that_of_the_twin() -> None:
+def test_gradient_is_that_of_the_twin(monkeypatch: pytest.MonkeyPatch) -> None:
     posterior, _, z = parallel(np.random.default_rng(1), n=1)
     at = torch.tensor(z[0] + 0.3, requires_grad=True)
     theta = PARALLEL.from_unconstrained(at)[posterior.order].expand(2, -1)
-    response = CascadeTwin(posterior.simulator).response(theta, torch.from_numpy(posterior.stimulus[0]), DT)["voltage"]
+    response = CascadeTwin(posterior.simulator).response(theta, torch.tensor(posterior.stimulus[0]), DT)["voltage"]
     squares = (torch.from_numpy(posterior.y[0, :, 0]) - response[:, EVERY - 1 :: EVERY]).square().sum()
     count = int(posterior.count[0, 0])
     loss = 0.5 * count * (squares / count + float(posterior.floor[0, 0])).log() + 0.5 * at.square().sum()
@@ -80,6 +80,11 @@ def test_gradient_is_that_of_the_twin() -> None:
     assert at.grad is not None
     np.testing.assert_allclose(found.loss[0], float(loss.detach()), rtol=1e-9)
     np.testing.assert_allclose(found.gradient[0], at.grad.numpy(), rtol=1e-5, atol=1e-5)
+    # what the descent takes, of more points than are simulated together
+    monkeypatch.setattr(cascade_descent, "AT_ONCE", posterior.stimulus.size)
+    value, slope = cascade_descent.loss_and_gradient(posterior, np.repeat(z + 0.3, 3, axis=0), np.zeros(3, np.int64))
+    np.testing.assert_allclose(value, found.loss[0], rtol=1e-9)
+    np.testing.assert_allclose(slope, np.repeat(at.grad.numpy()[None], 3, axis=0), rtol=1e-9, atol=1e-9)
 
 
 def test_fit_reaches_the_truth_and_its_sd_is_right() -> None:
@@ -95,6 +100,15 @@ def test_fit_reaches_the_truth_and_its_sd_is_right() -> None:
     np.testing.assert_allclose(posterior.noise(found.best(), np.arange(3)), 0.02, rtol=0.2)
 
 
+def test_gradient_descent_reaches_the_same_minimum() -> None:
+    posterior, _, z = parallel(np.random.default_rng(2))
+    by_gradient = cascade_descent.fit(posterior, np.random.default_rng(3), starts=2, candidates=16)
+    best = fit(posterior, np.random.default_rng(3), starts=2, candidates=16).log_posterior.max(1)
+    loss = posterior.loss(by_gradient, np.arange(len(z)))
+    # both stop where a step promises less than 1e-3, which on a ridge leaves some times as much
+    np.testing.assert_allclose(loss, -best, atol=0.1)
+
+
 def test_no_start_moves_uphill_where_the_model_jumps() -> None:
     rng, n = np.random.default_rng(4), 4
     cascade = simulator("recurrent", RECURRENT, ["soma", "dendrite"])
@@ -106,10 +120,12 @@ def test_no_start_moves_uphill_where_the_model_jumps() -> None:
     posterior = CascadePosterior(cascade, RECURRENT, stimulus, y + 0.01 * rng.standard_normal(y.shape), 0.05, 4)
     start = RECURRENT.from_unconstrained(torch.from_numpy(z + 0.2 * rng.standard_normal(z.shape))).numpy()
     found = refine(posterior, start[:, None], steps=6)
+    descended = cascade_descent.descend(posterior, start[:, None], steps=30)[1][:, 0]
     before = posterior.loss(RECURRENT.to_unconstrained(torch.from_numpy(start)).numpy(), np.arange(n))
     assert not posterior.smooth
     assert (-found.log_posterior[:, 0] <= before).all()
     assert (-found.log_posterior[:, 0] < before - 10).any()
+    assert (descended <= before).all() and (descended < before - 10).any()
 
 
 def test_ridge_at_the_foot_of_the_sigmoid() -> None:
@@ -155,14 +171,14 @@ def test_family_fits_all_sweeps_of_a_neuron() -> None:
         assert answer is not None and answer.samples.shape == (2, 50, 5), name
         assert np.isfinite(answer.mean).all() and answer.doubtful == 0, name
     missing = Evidence(given.x, given.observation, given.spikes, sweeps=2)
-    (one,) = cascade_family.fits(cascade, PARALLEL, DT, rng).values()
-    assert np.isnan(one.run(missing)[0]).all()
     # a sweep that was not observed takes nothing away from the other
     x = given.x.copy()
     x[2:4] = np.nan
     half = Evidence(x, given.observation, given.spikes, stimulus=given.stimulus, sweeps=2)
-    found, _ = one.run(half)
-    assert np.isfinite(found[0]).all() and np.isnan(found[1]).all()
+    for name, one in cascade_family.fits(cascade, PARALLEL, DT, rng).items():
+        assert np.isnan(one.run(missing)[0]).all(), name
+        found, _ = one.run(half)
+        assert np.isfinite(found[0]).all() and np.isnan(found[1]).all(), name
 
 
 def test_shapes_that_do_not_fit() -> None:

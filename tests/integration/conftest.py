@@ -1,5 +1,6 @@
 """A small experiment, which every integration test changes to its needs."""
 
+import sys
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
@@ -7,6 +8,8 @@ from typing import Any
 
 import pytest
 import yaml
+
+sys.path.insert(0, str(Path(__file__).parent))  # importlib mode leaves it out: for command_lines
 
 Config = dict[str, Any]
 

@@ -1,6 +1,5 @@
 """Whatever a user gets wrong: one line on stderr that begins with "error: ", exit code 2, and not a byte written."""
 
-import hashlib
 import importlib
 import json
 import os
@@ -8,7 +7,6 @@ import pickle
 import shutil
 import subprocess
 import sys
-import warnings
 import zipfile
 from collections.abc import Callable
 from datetime import datetime, timezone
@@ -19,11 +17,10 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from command_lines import LONGEST, ROOT, content, in_this_process
 
 from neuroinf import cli
 
-ROOT = Path(__file__).resolve().parents[2]
-LONGEST = 700
 # writes the bad file into a folder, by means of a writer of changed configurations; returns the command
 Make = Callable[[Path, Callable[..., Path]], list[str]]
 
@@ -775,29 +772,6 @@ PROCESSES = ("flipped bit in a dataset to train on", "unsafe YAML", "checkpoint 
 
 
 # -- the test --------------------------------------------------------------------------------------------------------
-
-
-def content(folder: Path) -> dict[str, tuple[int, str]]:
-    """Everything in a folder, with its time of change and what it holds."""
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        held = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "folder"
-        found[str(path.relative_to(folder))] = (path.stat().st_mtime_ns, held)
-    return found
-
-
-def in_this_process(command: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
-    """Exit code and stderr of a command line."""
-    entries = {"neuroinf": cli.main, "train.py": cli.train_command, "evaluate.py": cli.evaluate_command}
-    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(record=True) as warned:
-        warnings.simplefilter("default")
-        warnings.simplefilter("ignore", DeprecationWarning)  # as Python itself does outside of tests
-        patch.setattr(sys, "argv", command)
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as left:
-            entries[command[0]]()
-    assert not warned, [str(warning.message) for warning in warned]
-    return int(left.value.code or 0), capsys.readouterr().err
 
 
 def in_its_own(command: list[str], folder: Path) -> tuple[int, str]:

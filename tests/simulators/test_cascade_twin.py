@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from neuroinf.simulators import Cascade
+from neuroinf.simulators.cascade_program import Program
 from neuroinf.simulators.cascade_twin import CascadeTwin
 
 GRAPHS = Path(__file__).parents[2] / "configs" / "cascades"
@@ -102,6 +103,36 @@ def test_trainable_gradients_by_hand(name: str) -> None:
     assert ours.grad is not None and theirs.grad is not None
     assert float(theirs.grad.abs().max()) > 0
     torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["bap", "prc", "readout", "parallel", "recurrent", "dendrosomatic"])
+def test_gradient_of_the_stimulus_alone_is_the_same(name: str) -> None:
+    """For it less is kept of the way forth."""
+    simulator, theta, stimulus, dt = case(name, 70, 50)
+    _, _, expected = gradients(simulator, "compiled", theta, stimulus, dt)
+    alone = stimulus.clone().requires_grad_()
+    response = torch.stack(list(CascadeTwin(simulator).response(theta, alone, dt).values()))
+    weights = torch.randn(response.shape, generator=torch.Generator().manual_seed(2), dtype=response.dtype)
+    assert torch.equal(torch.autograd.grad((weights * response).sum(), alone)[0], expected)
+
+
+@pytest.mark.parametrize("name", ["prc", "recurrent", "dendrosomatic"])
+def test_rows_of_a_block_change_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    simulator, theta, stimulus, dt = case(name, 300, 40)
+    found = []
+    for rows in (64, 128, 256):
+        monkeypatch.setattr(Program, "block_rows", lambda self, n, size, rows=rows: rows)
+        simulated = simulator.simulate(theta.numpy(), stimulus.numpy(), dt)
+        lines = tuple(torch.from_numpy(simulated[channel]) for channel in simulator.record)
+        found.append((*gradients(simulator, "compiled", theta, stimulus, dt), *lines))
+    for other in found[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
+
+
+def test_blocks_are_large_where_their_rings_are_small_and_there_are_several() -> None:
+    few, many = (Cascade(str(GRAPHS / f"{name}.yaml")).tables(0.1) for name in ("prc", "dendrosomatic"))
+    assert [few.block_rows(n, 4) for n in (1, 600, 1100, 10_000)] == [64, 64, 128, 256]
+    assert many.block_rows(10_000, 4) == 64
 
 
 def test_shared_stimulus_gathers_the_gradient_of_all_rows() -> None:
