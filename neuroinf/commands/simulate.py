@@ -45,6 +45,10 @@ def read_data(arguments: Sequence[str]) -> tuple[SimulationDataModule, str | Non
     return built["data"], config.output
 
 
+# simulators whose configurations have other keys beside the simulation than a neuron's
+POPULATIONS = ("Population", "MicroscopicNetwork", "MesoscopicNetwork")
+
+
 class SimulatedPopulation(NamedTuple):
     """What of a population's configuration says how it is simulated."""
 
@@ -54,12 +58,12 @@ class SimulatedPopulation(NamedTuple):
 
 
 def is_population(arguments: Sequence[str]) -> bool:
-    """Whether the configuration that a command line names simulates a Population."""
+    """Whether the configuration that a command line names simulates populations."""
     try:
         simulator = _data(arguments)["simulation"]["simulator"]["class_path"]
     except (KeyError, TypeError):
         return False  # for the parser to tell
-    return str(simulator).split(".")[-1] == "Population"
+    return str(simulator).split(".")[-1] in POPULATIONS
 
 
 def read_population(arguments: Sequence[str]) -> tuple[SimulatedPopulation, str | None]:

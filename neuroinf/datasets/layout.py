@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 SCHEMA_VERSION = 1
-STATUS = ("ok", "silent", "non_finite", "terminated")
+STATUS = ("ok", "silent", "non_finite", "terminated", "saturated")
 CRC = "attributes_crc"
 OFFSETS, TIMES = "response/spikes/offsets", "response/spikes/times"
+# which recorded neuron of a row a spike is of; absent where a row is one neuron
+UNIT = "response/spikes/unit"
 
 # measured on rows of 1,000 float32: a random batch of 64 rows takes 1.4 ms with chunks of 16 or 32 kB, 3 ms with
 # 128 kB; a scan runs at 0.7 GB/s with 4 kB, about 2 GB/s from 16 kB upwards

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from neuroinf.datasets.arrays import ArrayFile, runs
 from neuroinf.datasets.designs import Design, in_words
-from neuroinf.datasets.layout import OFFSETS, STATUS, TIMES
+from neuroinf.datasets.layout import OFFSETS, STATUS, TIMES, UNIT
 from neuroinf.datasets.simulation import present
 from neuroinf.datasets.structure import check_structure
 from neuroinf.errors import InputError
@@ -34,6 +34,7 @@ class Rows:
         spikes: n arrays of times, ms; None if the simulator has no spikes.
         stimulus: What each row saw :math:`(n, K, T)`, in :attr:`Dataset.stimulus_unit`.
         status: Index into ``STATUS`` :math:`(n,)`.
+        units: n arrays of the recorded neuron of each spike; None where a row is one neuron.
     """
 
     parameters: NDArray[np.float64]
@@ -41,6 +42,7 @@ class Rows:
     spikes: list[NDArray[np.float32]] | None
     stimulus: NDArray[np.float32]
     status: NDArray[np.uint8]
+    units: list[NDArray[np.int16]] | None = None
 
 
 class Dataset:
@@ -112,11 +114,12 @@ class Dataset:
 
     @cached_property
     def groups(self) -> dict[str, NDArray[np.int64]]:
-        """Group of each neuron (K,) of the channels that have a row for each neuron."""
+        """Group of each neuron (K,) of the channels that have a row for each neuron, and of ``"spikes"`` with units."""
         stored = {name: self._arrays.stored(f"response/{name}") for name in self._channel_names()}
-        return {
-            k: np.asarray(s.attrs["group"], np.int64) for k, s in stored.items() if s.ndim == 3 and "group" in s.attrs
-        }
+        stored = {name: array for name, array in stored.items() if array.ndim == 3}
+        if UNIT in self._arrays.all():
+            stored["spikes"] = self._arrays.stored(UNIT)
+        return {k: np.asarray(s.attrs["group"], np.int64) for k, s in stored.items() if "group" in s.attrs}
 
     @cached_property
     def record_dt(self) -> float:
@@ -176,13 +179,17 @@ class Dataset:
             )
         rows, back = np.unique(asked, return_inverse=True)
         continuous = {name: self._arrays.gather(f"response/{name}", rows)[back] for name in self._channel_names()}
-        spikes = None
+        spikes = units = None
         if TIMES in self._arrays.all():
-            trains = self._trains(rows)
+            trains = self._trains(TIMES, rows)
             spikes = [trains[i] for i in back]
+        if UNIT in self._arrays.all():
+            neurons = self._trains(UNIT, rows)
+            units = [neurons[i] for i in back]
         scale = self._scale[asked] if self._scale is not None else None
         stimulus = present(self._waveforms(self.waveform_index[asked]), scale)
-        return Rows(self._arrays.gather("parameters", rows)[back], continuous, spikes, stimulus, self.status[asked])
+        theta = self._arrays.gather("parameters", rows)[back]
+        return Rows(theta, continuous, spikes, stimulus, self.status[asked], units)
 
     def latent(self, name: str, indices: ArrayLike) -> NDArray[Any]:
         """Rows of ``/latent/<name>``, which is known to the simulation and not observed."""
@@ -212,6 +219,10 @@ class Dataset:
         _ = self.sweeps  # refuses a grouping that is none
         if TIMES in self._arrays.all() and ((np.diff(self._offsets) < 0).any() or self._offsets[0] != 0):
             self._arrays.refuse(f"{OFFSETS} do not increase from 0")
+        if "spikes" in self.groups:
+            units = self._arrays.read(UNIT)
+            if ((units < 0) | (units >= len(self.groups["spikes"]))).any():
+                self._arrays.refuse(f"{UNIT} names neurons that there are not")
 
     def describe(self) -> str:
         """A few lines on what the file holds."""
@@ -232,6 +243,8 @@ class Dataset:
         lines.append(f"neurons: {self.n // self.sweeps:,}{sweeps}; {in_words(self.design, self.prior)}")
         lines += [f"channel {k}: {u}, every {self.record_dt:g} ms" for k, u in self.channels.items()]
         for name, groups in self.groups.items():
+            if name == "spikes":
+                continue
             shape = self._arrays.stored(f"response/{name}").shape
             lines.append(f"  of {shape[1]:,} neurons in {len(np.unique(groups))} group(s), {shape[2]:,} samples a row")
         for name, stored in self._arrays.all().items():
@@ -239,7 +252,9 @@ class Dataset:
                 unit = f", unit {stored.attrs['unit']}" if "unit" in stored.attrs else ""
                 lines.append(f"{name}: {' x '.join(f'{size:,}' for size in stored.shape[1:]) or '1'} a row{unit}")
         if TIMES in self._arrays.all():
-            lines.append(f"spikes: {self._offsets[-1]:,}, {self._offsets[-1] / self.n:.1f} a row")
+            groups = self.groups.get("spikes")
+            of = "" if groups is None else f", of {len(groups):,} neurons in {len(np.unique(groups))} group(s)"
+            lines.append(f"spikes: {self._offsets[-1]:,}, {self._offsets[-1] / self.n:.1f} a row{of}")
         low, high = self.parameters.min(0), self.parameters.max(0)
         lines += [
             f"parameter {name}: {a:.4g} to {b:.4g} {unit}"
@@ -271,9 +286,10 @@ class Dataset:
         rows, back = np.unique(index, return_inverse=True)
         return self._arrays.gather("stimulus/waveform", rows)[back]
 
-    def _trains(self, rows: NDArray[np.int64]) -> list[NDArray[np.float32]]:
-        stored, offsets, found = self._arrays.stored(TIMES), self._offsets, []
-        with self._arrays.reading(TIMES):
+    def _trains(self, name: str, rows: NDArray[np.int64]) -> list[NDArray[Any]]:
+        """What is stored for each spike of each row."""
+        stored, offsets, found = self._arrays.stored(name), self._offsets, []
+        with self._arrays.reading(name):
             for first, last in runs(rows):
                 low, high = offsets[rows[first]], offsets[rows[last - 1] + 1]
                 block = stored[low:high]

@@ -19,7 +19,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroinf import __version__
-from neuroinf.datasets.layout import CRC, OFFSETS, SCHEMA_VERSION, TIMES, attributes_crc, create, datasets, open_new
+from neuroinf.datasets.layout import (
+    CRC,
+    OFFSETS,
+    SCHEMA_VERSION,
+    TIMES,
+    UNIT,
+    attributes_crc,
+    create,
+    datasets,
+    open_new,
+)
 from neuroinf.datasets.simulation import Simulation
 from neuroinf.errors import InputError
 from neuroinf.specification import Plain, differences
@@ -125,12 +135,14 @@ class Shards:
                 stop = self.stop(start)
                 with h5py.File(self.shard(start)) as shard:
                     parts = datasets(shard)
-                    for name in parts.keys() - {OFFSETS, TIMES}:
+                    for name in parts.keys() - {OFFSETS, TIMES, UNIT}:
                         whole[name][start:stop] = parts[name][...]
                     if TIMES in parts:
                         times = parts[TIMES][...]
                         whole[OFFSETS][start + 1 : stop + 1] = parts[OFFSETS][1:] + offset
                         whole[TIMES][offset : offset + len(times)] = times
+                        if UNIT in parts:
+                            whole[UNIT][offset : offset + len(times)] = parts[UNIT][...]
                         offset += len(times)
                 advance(stop - start)
             for name, values in attributes.items():
@@ -159,7 +171,7 @@ class Shards:
                 spikes += len(parts[TIMES]) if TIMES in parts else 0
         with h5py.File(self.shard(0)) as first:
             for name, part in datasets(first).items():
-                rows = {OFFSETS: self.n + 1, TIMES: spikes}.get(name, self.n)
+                rows = {OFFSETS: self.n + 1, TIMES: spikes, UNIT: spikes}.get(name, self.n)
                 create(file, name, (rows, *part.shape[1:]), part.dtype)
         waveforms = self.read_bank()[1][:, :inputs]
         create(file, "stimulus/waveform", waveforms.shape, waveforms.dtype)[...] = waveforms

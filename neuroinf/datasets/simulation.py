@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroinf.datasets.designs import Design, check_design, sobol
-from neuroinf.datasets.layout import STATUS
+from neuroinf.datasets.layout import STATUS, UNIT
 from neuroinf.datasets.streams import ROW, WAVEFORM, Streams
 from neuroinf.errors import InputError
 from neuroinf.priors import Prior
@@ -208,7 +208,7 @@ class Simulation:
         every = round(self.record_dt / self.dt)
         failed = np.zeros(n, bool)
         for name, values in response.items():
-            if name in ("spikes", "terminated"):
+            if name in ("spikes", "units", "terminated", "saturated"):
                 continue
             values = self._checked(values, name, (n, steps))
             # NaN is a sample that the model does not define (a spike cut); what diverges passes through infinity
@@ -231,10 +231,28 @@ class Simulation:
             rows.spikes.extend(times.astype(np.float32) for times in spikes)
             failed |= [not np.isfinite(times).all() for times in spikes]
             status[[len(times) == 0 for times in spikes]] = STATUS.index("silent")
-        if "terminated" in response:
-            status[np.asarray(response["terminated"], bool)] = STATUS.index("terminated")
+            if "units" in response:
+                rows.units.extend(self._checked_units(response["units"], spikes))
+        for name in ("saturated", "terminated"):
+            if name in response:
+                status[np.asarray(response[name], bool)] = STATUS.index(name)
         status[failed] = STATUS.index("non_finite")
         rows.status.append(status)
+
+    def _checked_units(self, units: Any, spikes: list[NDArray[np.float64]]) -> list[NDArray[np.int16]]:
+        """Which recorded neuron each spike is of, if there is one for each and they are numbered as the groups are."""
+        found = [np.asarray(row, np.int64) for row in units]
+        neurons = (
+            len(self.simulator.groups) if isinstance(self.simulator, OfPopulations) else np.iinfo(np.int16).max + 1
+        )
+        if [len(row) for row in found] != [len(times) for times in spikes] or any(
+            len(row) and not 0 <= row.min() <= row.max() < neurons for row in found
+        ):
+            raise InputError(
+                f"{type(self.simulator).__name__} returned units that do not go with its spikes: expected one from 0 to "
+                f"{neurons - 1} for each spike of each row"
+            )
+        return [row.astype(np.int16) for row in found]
 
     def _checked(self, values: Any, name: str, shape: tuple[int, ...]) -> NDArray[Any]:
         """The response as an array, if it was announced and has the right shape: (n, T), latents (n, ...)."""
@@ -246,7 +264,7 @@ class Simulation:
             raise InputError(
                 f"{type(self.simulator).__name__}.simulate returned {name!r}"
                 f"{'' if found is None else f' of shape {found.shape}'}; expected the "
-                f"channels {list(self.simulator.channels)} of shape {shape}, spikes, terminated, and "
+                f"channels {list(self.simulator.channels)} of shape {shape}, spikes, units, terminated, saturated, and "
                 f"latent/<name> arrays of {shape[0]} rows"
             )
         return found
@@ -258,7 +276,7 @@ class Simulation:
         recorded = {f"response/{k}": {"dt": self.record_dt, "unit": u} for k, u in simulator.channels.items()}
         if isinstance(simulator, OfPopulations):
             group = np.asarray(simulator.groups, np.int64)
-            recorded = {k: {**values, "group": group} for k, values in recorded.items()}
+            recorded = {k: {**values, "group": group} for k, values in recorded.items()} | {UNIT: {"group": group}}
             recorded |= {f"latent/{k}": {"dt": self.record_dt, "unit": u} for k, u in simulator.latents.items()}
         return {
             "parameters": {"names": list(prior.names), "units": list(prior.units), "prior": prior.to_dict()},
@@ -283,6 +301,7 @@ class SimulatedRows:
     neuron: NDArray[np.int32] | None = None
     arrays: dict[str, list[NDArray[np.float32]]] = field(default_factory=dict)
     spikes: list[NDArray[np.float32]] = field(default_factory=list)
+    units: list[NDArray[np.int16]] = field(default_factory=list)
     status: list[NDArray[np.uint8]] = field(default_factory=list)
 
     def datasets(self) -> dict[str, NDArray[Any]]:
@@ -296,6 +315,8 @@ class SimulatedRows:
         if self.spikes:
             found["response/spikes/offsets"] = np.cumsum([0, *map(len, self.spikes)], dtype=np.int64)
             found["response/spikes/times"] = np.concatenate(self.spikes)
+        if self.units:
+            found[UNIT] = np.concatenate(self.units)
         return found | {"status": np.concatenate(self.status)}
 
 

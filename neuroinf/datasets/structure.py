@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from neuroinf.datasets.arrays import ArrayFile
-from neuroinf.datasets.layout import CRC, OFFSETS, SCHEMA_VERSION, TIMES, attributes_crc
+from neuroinf.datasets.layout import CRC, OFFSETS, SCHEMA_VERSION, TIMES, UNIT, attributes_crc
 from neuroinf.errors import InputError
 
 
@@ -44,12 +44,14 @@ def _check_shapes(arrays: ArrayFile) -> None:
         arrays.refuse(f"{len(names)} names and {len(units)} units for {columns} parameters")
     for name, stored in arrays.all().items():
         rows = {OFFSETS: n + 1}.get(name, n)
-        if name not in ("stimulus/waveform", TIMES) and stored.shape[:1] != (rows,):
+        if name not in ("stimulus/waveform", TIMES, UNIT) and stored.shape[:1] != (rows,):
             arrays.refuse(f"{name} has shape {stored.shape}, expected {rows} along the first axis, as parameters has")
     if OFFSETS in arrays.all():
         last = int(arrays.read(OFFSETS, n)[-1])
         if last != len(arrays.stored(TIMES)):
             arrays.refuse(f"{OFFSETS} end at {last}, but there are {len(arrays.stored(TIMES))} spike times")
+    if UNIT in arrays.all() and (TIMES not in arrays.all() or arrays.stored(UNIT).shape != arrays.stored(TIMES).shape):
+        arrays.refuse(f"{UNIT} has shape {arrays.stored(UNIT).shape}, expected one for each of {TIMES}")
 
 
 __all__ = ["check_structure"]

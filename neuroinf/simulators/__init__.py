@@ -3,12 +3,15 @@
 from neuroinf.simulators.cascade import Cascade
 from neuroinf.simulators.chaotic_flows import Lorenz, Roessler
 from neuroinf.simulators.choice import Choice
+from neuroinf.simulators.circuit import Circuit
 from neuroinf.simulators.dynamics import Dynamics, LinearDynamics
 from neuroinf.simulators.glif import GLIF
 from neuroinf.simulators.glm import GLM
 from neuroinf.simulators.hierarchical_glm import HierarchicalGLM
 from neuroinf.simulators.low_rank_rnn import LowRankRNN
 from neuroinf.simulators.lstm_glif import LSTMGLIF
+from neuroinf.simulators.mesoscopic import MesoscopicNetwork
+from neuroinf.simulators.microscopic import MicroscopicNetwork
 from neuroinf.simulators.population_observation import (
     CalciumObservation,
     GaussianObservation,
@@ -25,6 +28,7 @@ __all__ = [
     "CalciumObservation",
     "Cascade",
     "Choice",
+    "Circuit",
     "Dynamics",
     "GaussianObservation",
     "HasRheobase",
@@ -32,6 +36,8 @@ __all__ = [
     "LinearDynamics",
     "Lorenz",
     "LowRankRNN",
+    "MesoscopicNetwork",
+    "MicroscopicNetwork",
     "PoissonObservation",
     "Population",
     "PopulationObservation",

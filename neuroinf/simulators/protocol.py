@@ -37,8 +37,9 @@ class Simulator(Protocol):
 
         Returns:
             A :data:`Response`: each channel :math:`(n, T)` at step dt (of K neurons: :math:`(n, K, T)`), ``"spikes"`` as n
-            arrays of times in ms, and if the model has them ``"latent/<name>"`` arrays and
-            ``"terminated"`` :math:`(n,)`, rows that stopped early.
+            arrays of times in ms (where a row is several neurons, ``"units"`` as n arrays of which neuron each spike is of), and
+            if the model has them ``"latent/<name>"`` arrays, ``"terminated"`` :math:`(n,)`, rows that stopped early, and
+            ``"saturated"`` :math:`(n,)`, rows near the highest possible rate.
         """
         ...
 

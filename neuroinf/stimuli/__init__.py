@@ -6,6 +6,7 @@ from neuroinf.stimuli.gaussian_inputs import GaussianInputs
 from neuroinf.stimuli.given import Given
 from neuroinf.stimuli.mixture import Mixture, Sum
 from neuroinf.stimuli.modes import Modes
+from neuroinf.stimuli.noise_windows import CurrentStep, NoiseWindows
 from neuroinf.stimuli.ornstein_uhlenbeck import OrnsteinUhlenbeck
 from neuroinf.stimuli.pink import Noise1, Noise2, PinkNoise
 from neuroinf.stimuli.poisson_inputs import BernoulliInputs, PoissonInputs
@@ -24,6 +25,7 @@ __all__ = [
     "BiexponentialInput",
     "Constant",
     "CoxInputs",
+    "CurrentStep",
     "Frozen",
     "GaussianInputs",
     "Given",
@@ -32,6 +34,7 @@ __all__ = [
     "Modes",
     "Noise1",
     "Noise2",
+    "NoiseWindows",
     "OrnsteinUhlenbeck",
     "PinkNoise",
     "PoissonInputs",

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal, Protocol, runtime_checkable
 
-Unit = Literal["pA", "rheobase", "1"]
+Unit = Literal["pA", "rheobase", "1", "1/s"]
 
 
 @runtime_checkable
@@ -11,7 +11,7 @@ class Stimulus(Protocol):
 
     Attributes:
         unit: ``"pA"``; ``"rheobase"``: the waveform is multiplied by the rheobase of each simulated
-            neuron; or ``"1"``: inputs without a unit, such as counts.
+            neuron; ``"1"``: inputs without a unit, such as counts; or ``"1/s"``: a voltage without a unit, per s.
         dt: The waveform's own step, ms; an integer multiple of the simulation's step.
         duration: ms.
         inputs: K, the number of input lines.
