@@ -30,6 +30,16 @@ def checkpoint_kind(path: Path) -> str:
     return _kind(read_checkpoint(path))
 
 
+def reads_populations(path: Path) -> bool:
+    """Whether the network of a checkpoint reads the spikes of neurons of several populations.
+
+    Raises:
+        InputError: as :func:`read_checkpoint`.
+    """
+    encoder = read_checkpoint(path)["neuroinf"]["encoder"]
+    return isinstance(encoder, dict) and str(encoder.get("class_path", "")).endswith(".PopulationEncoder")
+
+
 def read_checkpoint(path: Path, kind: str | None = None) -> dict[str, Any]:
     """The plain content of a checkpoint that train.py wrote; no code in it is run, and none that it names imported.
 

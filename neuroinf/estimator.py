@@ -21,15 +21,18 @@ from neuroinf.doubts import doubts
 from neuroinf.errors import InputError
 from neuroinf.models.examination import examine
 from neuroinf.models.novelty import FIT_ALONE, Novelty, Score
+from neuroinf.networks.activity_network import ActivityNetwork
 from neuroinf.networks.densities import Density
 from neuroinf.networks.encoders import Encoder, ReadsStatistics
 from neuroinf.networks.glm_encoder import GLMEncoder
 from neuroinf.networks.pooling import SweepPooling
 from neuroinf.pieces import assembled, pieces, seen_by, unseen_length
+from neuroinf.population_inference import observed, population_posterior
 from neuroinf.posterior import Posterior
 from neuroinf.priors import Prior
 from neuroinf.recordings import BinnedRecording, Recording, binned, concerns, from_arrays
 from neuroinf.recordings.channels import observed_channels
+from neuroinf.recordings.network_recording import NetworkRecording
 from neuroinf.simulators.glm import GLM
 
 FloatArray = NDArray[np.floating]
@@ -53,6 +56,7 @@ class Estimator:
         training_seconds: What it cost.
         provenance: What it was trained on, as plain types.
         trust: Packages beside neuroinf whose classes it may name.
+        activity: Of populations, from spikes and parameters to rates; None if it was not trained.
     """
 
     path: Path
@@ -65,6 +69,7 @@ class Estimator:
     training_seconds: float
     provenance: dict[str, Any]
     trust: tuple[str, ...] = ()
+    activity: ActivityNetwork | None = None
 
     @cached_property
     def simulation(self) -> Simulation | None:
@@ -87,7 +92,7 @@ class Estimator:
 
     def infer(
         self,
-        recording: Recording | BinnedRecording | Sequence[Recording] | None = None,
+        recording: Recording | BinnedRecording | NetworkRecording | Sequence[Recording] | None = None,
         *,
         voltage: FloatArray | None = None,
         stimulus: FloatArray | None = None,
@@ -99,7 +104,8 @@ class Estimator:
         """Posterior of one neuron.
 
         Args:
-            recording: A recording, or the sweeps of one neuron; of a network that reads bins a BinnedRecording.
+            recording: A recording, or the sweeps of one neuron; of a network that reads bins a BinnedRecording, of one that reads
+                populations a NetworkRecording (with their activity: :func:`neuroinf.population_inference.infer_population`).
             voltage: Instead of a recording: membrane potential (T,), mV.
             stimulus: Injected current (T,), pA; for a network that reads bins, its inputs (I, T) in each bin.
             spikes: Spike times, ms, on the stimulus' clock (its sample k acts from k dt to (k + 1) dt); by default they
@@ -119,6 +125,10 @@ class Estimator:
             if any(other is not None for other in others):
                 raise InputError("infer: statistics stand for a whole recording: expected nothing beside them")
             return self._from_statistics(statistics)
+        if isinstance(recording, NetworkRecording):
+            return population_posterior(self, recording, *observed(self, recording))
+        if self.reads_populations:
+            raise InputError(f"{self.path} reads the spikes of populations: expected a NetworkRecording")
         if self.reads_bins:
             if isinstance(recording, BinnedRecording):
                 return self._from_bins(recording)
@@ -151,6 +161,11 @@ class Estimator:
         return posterior
 
     @property
+    def reads_populations(self) -> bool:
+        """Whether it reads the spikes of neurons of several populations."""
+        return "units" in self.observation.channels
+
+    @property
     def reads_bins(self) -> bool:
         """Whether it reads a rate or counts in bins, rather than a voltage."""
         return self.observation.channels[0] in ("rate", "count")
@@ -169,7 +184,7 @@ class Estimator:
     @property
     def reads_channels(self) -> bool:
         """Whether it reads a model's channels in their own units, or several inputs: not a membrane voltage under a current."""
-        if self.reads_bins:
+        if self.reads_bins or self.reads_populations:
             return False
         model = None if self.simulation is None else self.simulation.simulator
         others = [name for name in self.observation.channels if name not in ("voltage", "spikes", "stimulus")]
@@ -188,7 +203,7 @@ class Estimator:
         Raises:
             InputError: if a channel is missing or unknown, shapes or steps do not fit, or a number is not finite.
         """
-        samples = None if self.observation.duration is not None else self._longest
+        samples = None if self.observation.duration is not None else self.longest
         x = observed_channels(self.observation, arrays, dt, samples, name)
         return self.posterior(x)
 
@@ -198,10 +213,10 @@ class Estimator:
         inputs = None if recording.inputs is None else (recording.inputs[None], dt)
         continuous = {recording.channel: (recording.response[None], dt)}
         x = self.observation.assemble(1, steps * dt, continuous, None, inputs)[0]
-        given = x[None] if isinstance(self.encoder, GLMEncoder) else pieces([x], self._longest)
+        given = x[None] if isinstance(self.encoder, GLMEncoder) else pieces([x], self.longest)
         posterior = self.posterior(given, x.astype(np.float64))
         shortest = 1 if self.observation.duration is None else round(self.observation.duration[0] / self.observation.dt)
-        posterior.warnings.extend(unseen_length(steps, shortest, self._longest))
+        posterior.warnings.extend(unseen_length(steps, shortest, self.longest))
         return posterior
 
     @torch.inference_mode()
@@ -224,10 +239,10 @@ class Estimator:
         return seen_by(self.observation, sweep, self.provenance.get("dt"))
 
     def _pieces(self, seen: Sequence[Recording]) -> NDArray[np.float32]:
-        return pieces([assembled(self.observation, sweep) for sweep in seen], self._longest)
+        return pieces([assembled(self.observation, sweep) for sweep in seen], self.longest)
 
     @property
-    def _longest(self) -> int | None:
+    def longest(self) -> int | None:
         """Bins of the longest simulation in training; None if it does not say."""
         duration = self.provenance.get("duration")
         return None if duration is None else round(float(duration) / self.observation.dt)

@@ -18,10 +18,12 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
+from neuroinf.activity_training import check_activity
 from neuroinf.configuration import one_line
 from neuroinf.datasets.datamodule import SimulationDataModule
 from neuroinf.destinations import check_file, check_folder
 from neuroinf.errors import InputError
+from neuroinf.models.activity import ActivityStage
 from neuroinf.models.amortized import AmortizedInference
 from neuroinf.models.progress import TrainingProgress
 from neuroinf.models.readout import ReadoutStage
@@ -58,6 +60,7 @@ class TrainingCLI(LightningCLI):
 
     def _add_stages(self, parser: LightningArgumentParser) -> None:
         parser.add_class_arguments(ReadoutStage, "readout")
+        parser.add_class_arguments(ActivityStage, "activity")
 
     def before_instantiate_classes(self) -> None:
         """Name the run folder: the same configuration always has the same one."""
@@ -73,6 +76,11 @@ class TrainingCLI(LightningCLI):
     def readout(self) -> ReadoutStage:
         """The second stage."""
         return self.config_init["readout"]
+
+    @property
+    def activity(self) -> ActivityStage:
+        """The last stage, of populations."""
+        return self.config_init["activity"]
 
     def _check(self) -> None:
         """Refuse now what Lightning would notice only in the middle of the training."""
@@ -205,10 +213,12 @@ def experiment(arguments: Sequence[str]) -> TrainingCLI:
         InputError: on a bad configuration.
     """
     groups = {"early_stopping": EarlyStopping, "checkpoint": ModelCheckpoint, "readout": ReadoutStage}
+    groups["activity"] = ActivityStage
     cli = parse(TrainingCLI, AmortizedInference, SimulationDataModule, arguments, groups)
     if cli.datamodule.together > 0 and cli.config.model.pooling is None:
         raise InputError(
             f"data.together is {cli.datamodule.together:g}, but the model takes one sweep at a time: give model.pooling, "
             f"such as {{class_path: neuroinf.networks.SweepPooling}}, or leave data.together at 0"
         )
+    check_activity(cli.model, cli.datamodule, cli.activity)
     return cli

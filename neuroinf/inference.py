@@ -14,6 +14,7 @@ from neuroinf.datasets.observation import Observation
 from neuroinf.errors import InputError
 from neuroinf.estimator import Estimator
 from neuroinf.models.novelty import Novelty
+from neuroinf.networks.activity_network import ActivityNetwork
 from neuroinf.networks.densities import Density
 from neuroinf.networks.encoders import Encoder
 from neuroinf.priors import Prior
@@ -34,11 +35,13 @@ def load(path: str | Path, trust: Sequence[str] = ()) -> Estimator:
     content = checkpoint["neuroinf"]
     try:
         encoder, density = (build(content[part], nn.Module, trust) for part in ("encoder", "density"))
+        activity = build(content["activity"], ActivityNetwork, trust) if content.get("activity") else None
         prior, observation = build(content["prior"], Prior, trust), build(content["observation"], Observation, trust)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     weights = checkpoint["state_dict"]
-    for name, module in (("encoder", encoder), ("density", density)):
+    parts = {"encoder": encoder, "density": density} | ({} if activity is None else {"activity": activity})
+    for name, module in parts.items():
         part = {k.removeprefix(name + "."): v for k, v in weights.items() if k.startswith(name + ".")}
         try:
             module.load_state_dict(part)
@@ -58,6 +61,7 @@ def load(path: str | Path, trust: Sequence[str] = ()) -> Estimator:
         training_seconds=content["training_seconds"],
         provenance=content["provenance"],
         trust=tuple(trust),
+        activity=activity,
     )
 
 

@@ -14,6 +14,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from neuroinf.activity_training import calibrate_activity, train_activity
 from neuroinf.checkpoints import read_checkpoint
 from neuroinf.datasets.datamodule import SimulationDataModule
 from neuroinf.datasets.schema import Dataset
@@ -25,6 +26,7 @@ from neuroinf.models.examination import MOST, fit_novelty
 from neuroinf.models.progress import TrainingProgress
 from neuroinf.models.readout import ReadoutTraining
 from neuroinf.models.widths import calibrate_widths
+from neuroinf.networks.activity_network import ActivityNetwork
 from neuroinf.specification import specify
 
 
@@ -54,7 +56,8 @@ def train(arguments: Sequence[str]) -> Path:
         # in a training on several devices the others have nothing left to do
         if cli.trainer.is_global_zero:
             best = _train_readout(cli, joint) if cli.readout.epochs else joint
-            release(best, final, cli.model, cli.datamodule)
+            network = _activity(cli, best) if cli.activity.epochs else None
+            release(best, final, cli.model, cli.datamodule, network)
     else:
         print(f"this configuration has been trained: {final} (delete it to train again)", file=sys.stderr)
     if output is not None and cli.trainer.is_global_zero:
@@ -138,6 +141,16 @@ def _train_readout(cli: TrainingCLI, joint: Path) -> Path:
     return best
 
 
+def _activity(cli: TrainingCLI, best: Path) -> ActivityNetwork:
+    """The network of the activity, beside the model of the parameters in `best`."""
+    model = cli.model
+    checkpoint = read_checkpoint(best)
+    model.load_state_dict(checkpoint["state_dict"])
+    model.on_load_checkpoint(checkpoint)
+    shown = any(isinstance(c, TrainingProgress) for c in cli.trainer.callbacks)  # type: ignore[attr-defined]
+    return train_activity(model, cli.datamodule, cli.activity, cli.folder / "activity", shown, cli.trainer)
+
+
 def _discard_features(folder: Path) -> None:
     """They take gigabytes, and can be computed again."""
     for encoded in folder.glob("*.npy"):
@@ -170,7 +183,13 @@ def _copy(source: Path, target: Path) -> None:
     aside.replace(target)
 
 
-def release(best: Path, target: Path, model: AmortizedInference, data: SimulationDataModule) -> None:
+def release(
+    best: Path,
+    target: Path,
+    model: AmortizedInference,
+    data: SimulationDataModule,
+    activity: ActivityNetwork | None = None,
+) -> None:
     """Write the best checkpoint, in one move: without optimizer and loop states, with posteriors as wide as validation rows
     say, and with what those look like, by which a recording outside the training distribution is told.
     """
@@ -189,6 +208,10 @@ def release(best: Path, target: Path, model: AmortizedInference, data: Simulatio
         rng = np.random.default_rng(data.seed)
         novelty = fit_novelty(x, model, model.density, data.prior, data.simulation, data.observation, rng)
     checkpoint["neuroinf"]["width_factors"] = factors
+    if activity is not None:
+        checkpoint["neuroinf"]["activity_width_factors"] = calibrate_activity(activity, model, data)
+        checkpoint["neuroinf"] |= {"activity": specify(activity), "training_seconds": model.seconds}
+        checkpoint["state_dict"] |= {f"activity.{k}": v for k, v in activity.state_dict().items()}
     checkpoint["neuroinf"]["novelty"] = None if novelty is None else novelty.plain()
     for key in ("optimizer_states", "lr_schedulers", "callbacks", "loops"):
         checkpoint.pop(key, None)

@@ -18,8 +18,16 @@ def evaluate_from_command_line(arguments: Sequence[str]) -> None:
         "--data", type=Path, help="a dataset to test on; by default the configured test set is simulated"
     )
     parser.add_argument("--output", type=Path, help="folder, by default reports/<checkpoint>")
-    parser.add_argument("--neurons", type=int, help="test at most so many neurons")
-    parser.add_argument("--fits", type=int, help="fit at most so many one by one (200)")
+    parser.add_argument(
+        "--neurons", type=int, help="test at most so many neurons; of populations, so many windows (20)"
+    )
+    parser.add_argument("--fits", type=int, help="fit at most so many one by one (200); of populations, all windows")
+    for name, what in (
+        ("networks", "the windows are of so many networks (4)"),
+        ("restarts", "of each fit (5)"),
+        ("draws", "draws of the prior, for calibration (200)"),
+    ):
+        parser.add_argument(f"--{name}", type=int, help=f"of populations: {what}")
     parser.add_argument("--noise", type=float, nargs="+", help="noise levels; the first is reported in metrics.json")
     parser.add_argument(
         "--without",
@@ -36,10 +44,27 @@ def evaluate_from_command_line(arguments: Sequence[str]) -> None:
         raise InputError(f"evaluate.py: --fits must not be negative, found {options.fits}")
     if not all(0 <= level < math.inf for level in options.noise or ()):
         raise InputError(f"evaluate.py: --noise must be standard deviations, 0 or larger, found {options.noise}")
-    from neuroinf.checkpoints import checkpoint_kind
+    from neuroinf.checkpoints import checkpoint_kind, reads_populations
 
     output = options.output or Path("reports") / options.checkpoint.stem
-    if checkpoint_kind(options.checkpoint) == "selection":
+    populations = reads_populations(options.checkpoint)
+    unasked = ("noise", "without") if populations else ("networks", "restarts", "draws")
+    if given := [name for name in unasked if getattr(options, name)]:
+        what = "reads the spikes of populations" if populations else "does not read the spikes of populations"
+        raise InputError(f"evaluate.py: {options.checkpoint} {what}: expected no --{given[0]}; leave it out")
+    if populations:
+        from neuroinf.evaluation.mesoscopic_evaluation import evaluate_networks, planned
+
+        plan = planned(
+            windows=options.neurons,
+            fits=options.fits,
+            networks=options.networks,
+            restarts=options.restarts,
+            draws=options.draws,
+        )
+        evaluate_networks(options.checkpoint, options.data, output, plan=plan, trust=options.trust)
+        report = output / "report.html"
+    elif checkpoint_kind(options.checkpoint) == "selection":
         given = [name for name in ("fits", "noise", "without") if getattr(options, name)]
         if given:
             raise InputError(

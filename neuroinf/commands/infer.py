@@ -14,6 +14,7 @@ from neuroinf.commands.arguments import Arguments
 from neuroinf.commands.cells import Cell, recorded_cells
 from neuroinf.commands.infer_bins import infer_bins
 from neuroinf.commands.infer_channels import infer_channels
+from neuroinf.commands.infer_populations import infer_populations
 from neuroinf.construction import simulation_from_spec
 from neuroinf.destinations import check_folder
 from neuroinf.errors import InputError
@@ -55,6 +56,11 @@ def infer(arguments: Sequence[str]) -> None:
     if options.output is not None:
         check_folder(options.output, "neuroinf infer: --output")
     estimator = load(options.checkpoint, options.trust)
+    if estimator.reads_populations:
+        if options.refine or options.sweeps is not None:
+            raise InputError(f"neuroinf infer: {options.checkpoint} reads populations: leave out --refine and --sweeps")
+        infer_populations(estimator, options.recordings, options.output, options.json)
+        return
     if estimator.reads_bins:
         if options.refine or options.sweeps is not None:
             raise InputError(f"neuroinf infer: {options.checkpoint} reads bins: leave out --refine and --sweeps")

@@ -19,7 +19,7 @@ from neuroinf.datasets.splits import Partition, RandomRows, Split, divide
 from neuroinf.datasets.views import Batch, Views
 from neuroinf.errors import InputError
 from neuroinf.priors import Prior
-from neuroinf.simulators.protocol import Simulator
+from neuroinf.simulators.protocol import OfPopulations, Simulator
 from neuroinf.stimuli import Stimulus
 
 # rows on which a split is tried before anything is simulated
@@ -98,13 +98,16 @@ class SimulationDataModule(L.LightningDataModule):
             raise InputError(
                 f"data.together is {self.together:g}, but every neuron has one sweep: give simulation.sweeps, or leave it at 0"
             )
-        recorded = [channel for channel in seen.channels if channel not in ("spikes", "stimulus")]
+        recorded = [channel for channel in seen.channels if channel not in ("spikes", "units", "stimulus")]
         unknown = [channel for channel in recorded if channel not in simulation.simulator.channels]
         if unknown:
             raise InputError(
                 f"observation.channels: found {unknown}, expected any of the simulator's "
                 f"{list(simulation.simulator.channels)}, spikes and stimulus"
             )
+        groups = list(simulation.simulator.groups) if isinstance(simulation.simulator, OfPopulations) else []
+        if "units" in seen.channels and list(seen.groups) != groups:
+            raise InputError(f"observation.groups: expected the simulator's {groups}, found {list(seen.groups)}")
         cut = getattr(
             simulation.simulator, "spike_cut", None
         )  # a simulator that blanks its spikes may say for how long

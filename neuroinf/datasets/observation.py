@@ -13,14 +13,16 @@ from numpy.typing import NDArray
 from neuroinf.errors import InputError
 
 FloatArray = NDArray[np.floating]
+USUAL = 0.5  # of the training views have the usual number of neurons
 
 
 @dataclass(frozen=True)
 class Observation:
     r"""From a response to the network's input :math:`x` :math:`(n, C, T)`, nan wherever nothing was observed.
 
-    The channels are the named continuous response channels, the spikes and the stimulus, in the order given; the
-    stimulus takes one row per input. A sample at index t is the state at the end of the step, time (t + 1) dt. A spike
+    The channels are the named continuous response channels, the spikes, the units and the stimulus, in the order given; the
+    stimulus takes one row per input, the units, which are the spikes of a network's recorded neurons counted in bins, one per
+    neuron. A sample at index t is the state at the end of the step, time (t + 1) dt. A spike
     at time :math:`s` is split over the two nearest bins, :math:`1 - f` in bin :math:`\lfloor s/dt \rfloor` and
     :math:`f` in the next, with :math:`f` the fraction of the bin that had passed: its time survives the binning.
 
@@ -36,6 +38,9 @@ class Observation:
         spike_cut: Time after a spike during which the voltage is not observed, ms. The same mask is laid on
             recordings; on simulations the simulator has laid it.
         inputs: Number of stimulus rows K.
+        groups: Population of each recorded neuron, for the channel "units".
+        recorded: Neurons of each population that are observed in half of the training views; in the others their number is drawn
+            for each population, from one to all. None: always all.
 
     Raises:
         InputError: on an impossible value.
@@ -50,6 +55,8 @@ class Observation:
     duration_scale: Literal["linear", "log"] = "linear"
     spike_cut: float = 0.0
     inputs: int = 1
+    groups: Sequence[int] = ()
+    recorded: int | None = None
 
     def __post_init__(self) -> None:
         if not self.channels or len(set(self.channels)) != len(self.channels):
@@ -80,17 +87,34 @@ class Observation:
             )
         if not (np.isfinite(self.spike_cut) and self.spike_cut >= 0):
             raise InputError(f"observation.spike_cut must not be negative (ms), found {self.spike_cut}")
+        self._check_groups()
+
+    def _check_groups(self) -> None:
+        found = sorted(set(self.groups))
+        if ("units" in self.channels) != bool(found) or found != list(range(len(found))):
+            raise InputError(
+                f"observation.groups: expected the population, from 0, of each recorded neuron with the channel units, and nothing "
+                f"without it, found {list(self.groups)} with channels {list(self.channels)}"
+            )
+        least = min((list(self.groups).count(group) for group in found), default=0)
+        if self.recorded is not None and not 1 <= self.recorded <= least:
+            raise InputError(
+                f"observation.recorded: expected 1 to {least} neurons of each population, found {self.recorded}"
+            )
 
     @property
     def width(self) -> int:
         """Number of rows C of the network's input."""
-        return sum(self.inputs if channel == "stimulus" else 1 for channel in self.channels)
+        return sum(self._size(channel) for channel in self.channels)
+
+    def _size(self, channel: str) -> int:
+        return {"stimulus": self.inputs, "units": len(self.groups)}.get(channel, 1)
 
     def rows(self, channel: str) -> slice:
         """The rows of x that a channel takes."""
         start = 0
         for name in self.channels:
-            size = self.inputs if name == "stimulus" else 1
+            size = self._size(name)
             if name == channel:
                 return slice(start, start + size)
             start += size
@@ -103,6 +127,7 @@ class Observation:
         continuous: Mapping[str, tuple[FloatArray, float]],
         spikes: Sequence[FloatArray] | None,
         stimulus: tuple[FloatArray, float] | None,
+        units: Sequence[NDArray[np.integer]] | None = None,
     ) -> NDArray[np.float32]:
         """Put n responses of the same duration on the network's grid, without noise.
 
@@ -112,6 +137,7 @@ class Observation:
             continuous: Channel -> (values (n, T'), step in ms).
             spikes: Sorted times per row, ms; None if they were not observed.
             stimulus: (values (n, K, T'), step in ms); None if it was not observed.
+            units: Which recorded neuron each spike is of, per row, for the channel "units".
 
         Returns:
             x (n, C, T), nan where not observed.
@@ -126,6 +152,9 @@ class Observation:
             if channel == "spikes":
                 if spikes is not None:
                     x[:, rows.start] = bin_spikes(spikes, self.dt, steps)
+            elif channel == "units":
+                if spikes is not None and units is not None:
+                    x[:, rows] = count_spikes(spikes, units, len(self.groups), self.dt, steps)
             elif channel == "stimulus":
                 if stimulus is not None:
                     held = hold_or_average(stimulus[0], stimulus[1], self.dt, steps)
@@ -147,11 +176,22 @@ class Observation:
     def view(self, x: NDArray[np.float32], length: int, rng: np.random.Generator) -> NDArray[np.float32]:
         """One training view of a row x (C, T): a random stretch (C, length) of it, with noise, some channels missing."""
         start = int(rng.integers(0, x.shape[-1] - length + 1))
-        x = self.add_noise(x[:, start : start + length], rng)
+        x = self.some_units(self.add_noise(x[:, start : start + length], rng), rng)
         absent = [channel for channel in self.channels if rng.random() < self.missing.get(channel, 0.0)]
         if len(absent) < len(self.channels):
             for channel in absent:
                 x[self.rows(channel)] = np.nan
+        return x
+
+    def some_units(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        """A row x (C, T) without the recorded neurons that this view leaves out; written into x."""
+        if self.recorded is None:
+            return x
+        groups, usual = np.asarray(self.groups), rng.random() < USUAL
+        for group in np.unique(groups):
+            own = rng.permutation(np.flatnonzero(groups == group))
+            kept = self.recorded if usual else int(rng.integers(1, len(own) + 1))
+            x[self.rows("units").start + own[kept:]] = np.nan
         return x
 
     def add_noise(
@@ -206,6 +246,19 @@ def hold_or_average(stimulus: FloatArray, step: float, dt: float, steps: int) ->
         f"the stimulus has steps of {step:g} ms and cannot be observed every {dt:g} ms: one must be a whole multiple "
         f"of the other"
     )
+
+
+def count_spikes(
+    spikes: Sequence[FloatArray], units: Sequence[NDArray[np.integer]], neurons: int, dt: float, steps: int
+) -> NDArray[np.float32]:
+    """Counts (n, K, steps) of the K recorded neurons of n rows in bins of dt ms, from times (ms) and the neuron of each spike."""
+    counts = np.empty((len(spikes), neurons, steps), np.float32)
+    for row, (times, unit) in enumerate(zip(spikes, units, strict=True)):
+        index = np.floor(np.asarray(times, np.float64) / dt).astype(np.int64)
+        inside = (index >= 0) & (index < steps)
+        flat = np.asarray(unit, np.int64)[inside] * steps + index[inside]
+        counts[row] = np.bincount(flat, minlength=neurons * steps).reshape(neurons, steps)
+    return counts
 
 
 def bin_spikes(spikes: Sequence[FloatArray], dt: float, steps: int) -> NDArray[np.float32]:

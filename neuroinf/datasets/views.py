@@ -72,4 +72,5 @@ def observe_rows(
         {name: (values, file.record_dt) for name, values in content.continuous.items()},
         content.spikes,
         (content.stimulus, file.stimulus_dt),
+        content.units,
     )

@@ -1,7 +1,7 @@
 """What the activity of populations is like over a long time: states, how long they last, levels, fluctuations.
 
-Rates in Hz, times in ms; functions of arrays, so that they judge a simulation, a free simulation of a fit, and data alike. The intervals
-of single neurons are in :mod:`neuroinf.evaluation.spike_trains`.
+Rates in Hz, times in ms; functions of arrays, so that they judge a simulation, a free simulation of a fit, and data alike. The
+intervals of single neurons are in :mod:`neuroinf.evaluation.spike_trains`.
 """
 
 from __future__ import annotations

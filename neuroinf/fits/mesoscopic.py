@@ -1,4 +1,4 @@
-r"""The published fit of a mesoscopic model: parameters and population activity in turn, each at the maximum of their joint likelihood.
+r"""The published fit of a mesoscopic model: parameters and population activity in turn, to the maximum of their likelihood.
 
 Starting with the smoothed spikes of the recorded neurons for the activity Z, and with parameters drawn from their box,
 
@@ -6,10 +6,11 @@ Starting with the smoothed spikes of the recorded neurons for the activity Z, an
 2. E-step: Adam over Z at given parameters, whose moments are kept, until nothing improves three times in a row, and back to
    the last Z that was an improvement;
 
-until the M-step finds nothing more (one iteration), the E-step saves nothing, or ends within 4 steps, or after 20 rounds. Of several
-restarts the one with the least objective after its last M-step that was followed by a saved Z is taken. An improvement is that both
-terms of the objective are the least so far (``rule="both"``, as published), or that their total is. What comes out is a mode
-of the joint law of parameters and activity, without uncertainty; the published rule stops well before it is reached.
+until the M-step finds nothing more (one iteration), the E-step saves nothing, or ends within 4 steps, or after 20 rounds. Of
+several restarts the one with the least objective after its last M-step that was followed by a saved Z is taken. An
+improvement is that both terms of the objective are the least so far (``rule="both"``, as published), or that their total
+is. What comes out is a mode of the joint law of parameters and activity, without uncertainty; the published rule stops
+well before it is reached.
 
 Source:
     Wang, Schmutz, Bellec and Gerstner 2022, NeurIPS (neuLVM).
@@ -126,7 +127,10 @@ def fit(
         InputError: for shapes or values that do not fit, or a path that holds another run.
     """
     limits = box(likelihood.circuit) if limits is None else np.asarray(limits, np.float64)
-    values, activity = np.asarray(start, np.float64), smoothed_activity(likelihood) if z is None else np.asarray(z, np.float64)
+    values, activity = (
+        np.asarray(start, np.float64),
+        smoothed_activity(likelihood) if z is None else np.asarray(z, np.float64),
+    )
     _check(likelihood, values, limits, activity, rule, rounds)
     mark = fingerprint(likelihood, values, limits, activity, rule)
     run = Progress.resumed(path, mark) or Progress.new(values, np.clip(activity, *Z_LIMITS))
@@ -151,6 +155,7 @@ def fit_restarts(
     restarts: int = 5,
     limits: ArrayLike | None = None,
     rule: Rule = "both",
+    rounds: int = ROUNDS,
     folder: Path | None = None,
     progress: bool = False,
 ) -> list[MesoscopicFit]:
@@ -160,7 +165,7 @@ def fit_restarts(
         likelihood: Of the recording.
         rng: For the draws.
         restarts: How many.
-        limits, rule, progress: As for `fit`.
+        limits, rule, rounds, progress: As for `fit`.
         folder: Where each run is kept, and taken up again.
 
     Raises:
@@ -176,6 +181,7 @@ def fit_restarts(
             start,
             limits,
             rule=rule,
+            rounds=rounds,
             path=None if folder is None else folder / f"restart{i}.npz",
             progress=progress,
         )

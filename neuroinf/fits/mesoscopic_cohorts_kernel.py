@@ -23,6 +23,7 @@ from neuroinf.simulators.exponential import exponentials
 FloatArray = NDArray[np.float64]
 SUMS = {"reassoc", "contract", "nsz"}
 LOG_2PI = math.log(2 * math.pi)
+NO_MASS = 1e-250  # so little of v, that no hazard is assigned to what it leaves out
 CERTAIN = 30.0  # log of hazard x dt from which nobody survives a bin; far from where the products below overflow
 
 
@@ -186,7 +187,7 @@ def gaussian_terms(
         m, mp, v, vp = _cohort_sums(now, z[k : k + ages], hazards, stays, small)
         sums[k] = (m, mp, v, vp)
         _survive(now, stays, s[(row + 1) % rows])
-        mean = mp + (vp / v * (1.0 - m) if v > 0.0 else 0.0)
+        mean = mp + (vp / v * (1.0 - m) if v > NO_MASS else 0.0)
         mean = min(max(mean, 0.0), 1.0)
         expected[k] = mean
         variance = (mean + floor * dt) / size
@@ -209,10 +210,10 @@ def gaussian_terms(
         error = z[ages + k] - mean
         z_bar[ages + k] += error / variance
         mean_bar = -error / variance + 0.5 * (1.0 - error * error / variance) / (variance * size)
-        hazard = vp / v if v > 0.0 else 0.0
+        hazard = vp / v if v > NO_MASS else 0.0
         if mean <= 0.0 or mean >= 1.0:  # where it is cut off
             mean_bar = 0.0
-        v_bar = mean_bar * (1.0 - m) / v if v > 0.0 else 0.0
+        v_bar = mean_bar * (1.0 - m) / v if v > NO_MASS else 0.0
         window = slice(k, k + ages)
         _sums_back(
             s[k], z[window], load[k], stay[k], small, hazard, mean_bar, v_bar, s_bar[window], z_bar[window], y_bar

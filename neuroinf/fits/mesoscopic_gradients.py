@@ -93,7 +93,9 @@ def terms_and_gradients(
     populations, steps = z.shape
     ages, dt = voltage.shape[1], window.dt
     gain = np.full(populations, dt)
-    current, inputs, free = free_voltages(z, window.rates, window.keep, weights, window.external, decay, drive, gain, dt)
+    current, inputs, free = free_voltages(
+        z, window.rates, window.keep, weights, window.external, decay, drive, gain, dt
+    )
     history = np.concatenate([np.repeat(window.rates[:, None] * dt, ages, 1), z], 1)
     losses = np.zeros(2)
     shape = 2 if wanted else 0

@@ -118,8 +118,8 @@ class MesoscopicLikelihood:
                 f"external: expected finite numbers of shape {(populations, ages + steps)}, found shape {given.shape}"
             )
         self.external = given
-        last = ages - 1 - np.argmax(fired[:, ages - 1 :: -1] if ages else fired, axis=1)
-        since = np.where(fired[:, :ages].any(1), ages - 1 - last, 0 if published else ages - 1)
+        recent = np.argmax(fired[:, :ages][:, ::-1], axis=1)
+        since = np.where(fired[:, :ages].any(1), recent, 0 if published else ages - 1)
         self._window = Window(
             fired=tuple(np.ascontiguousarray(fired[labels == m, ages:]) for m in range(populations)),
             since=tuple(since[labels == m].astype(np.int64) for m in range(populations)),
@@ -143,10 +143,17 @@ class MesoscopicLikelihood:
         self._places = torch.tensor([names.index(name) for name in circuit.parameters])
 
     def at(self, values: Tensor, z: Tensor) -> Terms:
-        """The terms at values of the circuit's free parameters :math:`(P,)`, with one J per source, and activity Z :math:`(M, T)`."""
+        """The terms at values of the circuit's free parameters :math:`(P,)`, one J per source, and activity Z :math:`(M, T)`."""
+        return self(*self.tied(values), z)
+
+    def tied(self, values: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """a, W, mu and theta of the circuit with these free parameters :math:`(P,)`."""
+        if values.shape != self._places.shape:
+            names = ", ".join(self.circuit.parameters)
+            raise InputError(f"values: expected one number for each of {names}, found shape {tuple(values.shape)}")
         every = self._own.index_put((self._places,), values.double())
         a, coupling, mu, theta = every.reshape(4, -1)
-        return self(a, coupling[:, None] * self._connections, mu, theta, z)
+        return a, coupling[:, None] * self._connections, mu, theta
 
     def __call__(self, a: Tensor, weights: Tensor, mu: Tensor, theta: Tensor, z: Tensor) -> Terms:
         """The terms at any weights.
@@ -161,7 +168,21 @@ class MesoscopicLikelihood:
         Raises:
             InputError: for shapes that do not fit.
         """
-        for name, value, shape in (("a", a, self.shape[:1]), ("weights", weights, (self.shape[0],) * 2), ("z", z, self.shape)):
+        return self._terms(a, weights, mu, theta, z, self._window)
+
+    def expected(self, values: Tensor, z: Tensor) -> FloatArray:
+        """Zbar :math:`(M, T)`, the activity that is expected of each bin given Z before it; arguments as for `at`."""
+        kept = np.empty(self.shape)
+        with torch.no_grad():
+            self._terms(*self.tied(values), z, self._window._replace(expected=kept))
+        return kept
+
+    def _terms(self, a: Tensor, weights: Tensor, mu: Tensor, theta: Tensor, z: Tensor, window: Window) -> Terms:
+        for name, value, shape in (
+            ("a", a, self.shape[:1]),
+            ("weights", weights, (self.shape[0],) * 2),
+            ("z", z, self.shape),
+        ):
             if tuple(value.shape) != shape:
                 raise InputError(f"{name}: expected shape {shape}, found {tuple(value.shape)}")
         a, weights, mu, theta = (value.double() for value in (a, weights, mu, theta))
@@ -173,20 +194,9 @@ class MesoscopicLikelihood:
             drive = (1.0 - decay) * mu
         given = (decay, drive, weights, theta, voltage, survivors, z.double())
         wanted = torch.is_grad_enabled() and any(value.requires_grad for value in given)
-        losses = _Joint.apply(*given, self._window, wanted)
+        losses = _Joint.apply(*given, window, wanted)
         assert isinstance(losses, Tensor)
         return Terms(losses[0], losses[1])
-
-    def expected(self, values: Tensor, z: Tensor) -> FloatArray:
-        """Zbar :math:`(M, T)`, the activity that is expected of each bin given Z before it; arguments as for `at`."""
-        window, kept = self._window, np.empty(self.shape)
-        self._window = window._replace(expected=kept)
-        try:
-            with torch.no_grad():
-                self.at(values, z)
-        finally:
-            self._window = window
-        return kept
 
     def _before(self, a: Tensor, weights: Tensor, mu: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
         """Voltage and survivors by age :math:`(M, A)` in the stationary state of the rates before the first bin."""

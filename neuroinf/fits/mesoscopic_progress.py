@@ -73,7 +73,9 @@ class Progress:
         except (OSError, ValueError, KeyError, TypeError, EOFError) as problem:
             raise InputError(f"{path}: expected a run of the mesoscopic fit, found {problem}") from None
         if not own:
-            raise InputError(f"{path}: expected a run with this recording, start and settings; remove it or name another")
+            raise InputError(
+                f"{path}: expected a run with this recording, start and settings; remove it or name another"
+            )
         return cls(
             kept["values"],
             kept["best"],
@@ -114,7 +116,14 @@ def fingerprint(
     likelihood: MesoscopicLikelihood, start: FloatArray, limits: FloatArray, z: FloatArray, rule: str
 ) -> str:
     """Of all that a run depends on."""
-    settings = (likelihood.scheme, likelihood.published, likelihood.dt, likelihood.ages, rule, likelihood.population.tolist())
+    settings = (
+        likelihood.scheme,
+        likelihood.published,
+        likelihood.dt,
+        likelihood.ages,
+        rule,
+        likelihood.population.tolist(),
+    )
     circuit = likelihood.circuit
     wiring = (circuit.sizes, circuit.connections, circuit.synapse, circuit.refractory, circuit.parameters)
     own = (circuit.a, circuit.J, circuit.mu, circuit.theta)

@@ -130,7 +130,8 @@ def _views(
             length, max(1, round(rng.uniform(observation.duration[0], observation.duration[1]) / observation.dt))
         )
     start = rng.integers(0, x.shape[-1] - length + 1, len(x))
-    views = np.stack([observation.add_noise(row[:, s : s + length], rng) for row, s in zip(x, start, strict=True)])
+    noisy = [observation.add_noise(row[:, s : s + length], rng) for row, s in zip(x, start, strict=True)]
+    views = np.stack([observation.some_units(row, rng) for row in noisy])
     for channel in absent:
         views[:, observation.rows(channel)] = np.nan
     return views

@@ -54,11 +54,14 @@ class Density(Protocol):
 LOG_SD = (-10.0, 4.0)  # of a standard deviation in z, where the prior's is 1
 
 
-def perceptron(inputs: int, hidden: Sequence[int], outputs: int) -> nn.Sequential:
-    """Fully connected layers with SiLU; the last starts at zero, so that training starts at the prior."""
-    layers: list[nn.Module] = []
+def perceptron(inputs: int, hidden: Sequence[int], outputs: int, dropout: float = 0.0) -> nn.Sequential:
+    """Fully connected layers with SiLU; the last starts at zero, so that training starts at the prior.
+
+    With dropout that part of the hidden units is left out at each step of training, and half of it of the inputs.
+    """
+    layers: list[nn.Module] = [nn.Dropout(dropout / 2)] if dropout else []
     for width in hidden:
-        layers += [nn.Linear(inputs, width), nn.SiLU()]
+        layers += [nn.Linear(inputs, width), nn.SiLU(), *([nn.Dropout(dropout)] if dropout else [])]
         inputs = width
     last = nn.Linear(inputs, outputs)
     nn.init.zeros_(last.weight)

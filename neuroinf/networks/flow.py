@@ -44,6 +44,8 @@ class Flow(nn.Module):
         spline_hidden: Widths of the hidden layers of each spline's network.
         couplings: Whether a spline moves one half of the parameters given the other (fast to sample), or each given
             those before it (P times slower to sample).
+        dropout: Part of the hidden units that is left out at each step of training, and half of it of the features: a network of
+            some ten thousand neurons otherwise knows them by heart.
 
     Source:
         Durkan, Bekasov, Murray & Papamakarios 2019, Neural spline flows, NeurIPS 32; splines and their networks are
@@ -62,15 +64,18 @@ class Flow(nn.Module):
         bins: int = 8,
         spline_hidden: Sequence[int] = (64, 64),
         couplings: bool = True,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         for name, value, least in (("context", context, 1), ("transforms", transforms, 1), ("bins", bins, 2)):
             if value < least:
                 raise InputError(f"density.{name} must be at least {least}, found {value}")
+        if not 0 <= dropout < 1:
+            raise InputError(f"density.dropout must be at least 0 and below 1, found {dropout}")
         self.inputs, self.outputs, self.hidden, self.context = inputs, outputs, list(hidden), context
         self.transforms, self.bins, self.spline_hidden = transforms, bins, list(spline_hidden)
-        self.couplings = couplings
-        self.network = perceptron(inputs, self.hidden, 2 * outputs + outputs * (outputs - 1) // 2)
+        self.couplings, self.dropout = couplings, dropout
+        self.network = perceptron(inputs, self.hidden, 2 * outputs + outputs * (outputs - 1) // 2, dropout)
         width = self.hidden[-1] if self.hidden else inputs
         self.shape = nn.Linear(width, context)
         self.splines = zuko.flows.MAF(

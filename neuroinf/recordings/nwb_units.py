@@ -31,6 +31,20 @@ def read_units(
         InputError: if it is no NWB file, has no units with spike times, or the units were observed in several intervals and neither
             start nor stop says which.
     """
+    trains, names, group, first, last = read_trains(path, start is None or stop is None)
+    start, stop = first if start is None else start, last if stop is None else stop
+    return binned_trains(trains, dt, start, stop, names=names, group=group, name=path.name)
+
+
+def read_trains(
+    path: Path, bounded: bool = True
+) -> tuple[list[NDArray[np.float64]], list[str], NDArray[np.int64] | None, float | None, float | None]:
+    """Spike times (s) and name of each unit, their electrode group, and, if `bounded`, when observation began and ended, s.
+
+    Raises:
+        InputError: as :func:`read_units`.
+    """
+    first = last = None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # older files make pynwb warn about what does not concern a reader
         try:
@@ -50,12 +64,11 @@ def read_units(
                 trains = [np.asarray(units["spike_times"][k], np.float64) for k in range(len(units))]
                 names = [str(k) for k in units.id[:]]
                 group = _groups(units)
-                if start is None or stop is None:
+                if bounded:
                     first, last = _observed(units, path)
-                    start, stop = first if start is None else start, last if stop is None else stop
             except OSError as error:
                 raise InputError(f"{path}: damaged file, could not read its units: {error}") from None
-    return binned_trains(trains, dt, start, stop, names=names, group=group, name=path.name)
+    return trains, names, group, first, last
 
 
 def has_units(path: Path) -> bool:

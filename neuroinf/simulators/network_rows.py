@@ -98,7 +98,10 @@ def spike_trains(
 ) -> dict[str, list[NDArray[np.float64]] | list[NDArray[np.int64]]]:
     """Steps and neurons of the spikes of each row as times in ms, in the middle of the step, and neurons."""
     # the middle, so that rounding cannot move a spike into a neighbouring bin
-    return {"spikes": [(steps + 0.5) * step for steps, _ in found], "units": [units for _, units in found]}
+    return {
+        "spikes": [step * (steps.astype(np.float64) + 0.5) for steps, _ in found],
+        "units": [units for _, units in found],
+    }
 
 
 def saturated(rates: NDArray[np.float64], refractory: NDArray[np.int64], step: float) -> NDArray[np.bool_]:

@@ -26,9 +26,7 @@ def simulation(simulator: Any, n: int = 7) -> Simulation:
 
 
 def circuit(size: int = 60) -> Circuit:
-    return Circuit(
-        names=["E", "I"], sizes=[size, 20], connections=[[1, 1], [-1, -1]], J=3.0, free=["mu_E", "mu_I"]
-    )
+    return Circuit(names=["E", "I"], sizes=[size, 20], connections=[[1, 1], [-1, -1]], J=3.0, free=["mu_E", "mu_I"])
 
 
 @pytest.mark.parametrize("kind", [MicroscopicNetwork, MesoscopicNetwork])
@@ -61,7 +59,9 @@ def test_silent_and_saturated_rows_are_kept_and_counted(tmp_path: Path) -> None:
     made = Simulation(simulator, prior, stimulus, 200, 4.0, 4.0, seed=1)
     data = Dataset(generate(made, tmp_path / "a.h5", workers=1, progress=False))
     names = np.array(STATUS)[data.status]
-    assert (names[data.parameters[:, 0] > 300.0] == "saturated").all() and (names[data.parameters[:, 0] < 0] == "silent").all()
+    assert (names[data.parameters[:, 0] > 300.0] == "saturated").all() and (
+        names[data.parameters[:, 0] < 0] == "silent"
+    ).all()
     assert data.n == 200 and {"silent", "saturated"} < set(names)
 
 
@@ -76,7 +76,9 @@ def test_units_that_do_not_go_with_the_spikes(damage: str, tmp_path: Path) -> No
             file.create_dataset("response/spikes/unit", data=units[:-1]).attrs.update(group)
         else:
             units[0] = 77
-            file["response/spikes/unit"][...] = units
+            stored = file["response/spikes/unit"]
+            assert isinstance(stored, h5py.Dataset)
+            stored[...] = units
     with pytest.raises(InputError, match="response/spikes/unit"):
         Dataset(path).verify()
 
@@ -84,8 +86,8 @@ def test_units_that_do_not_go_with_the_spikes(damage: str, tmp_path: Path) -> No
 class Wrong(MicroscopicNetwork):
     """Forgets a unit."""
 
-    def simulate(self, *arguments: Any) -> Any:
-        response = super().simulate(*arguments)
+    def simulate(self, theta: Any, stimulus: Any, dt: float, seed: Any = 0) -> Any:
+        response = super().simulate(theta, stimulus, dt, seed)
         response["units"] = [row[:-1] for row in response["units"]]
         return response
 

@@ -9,7 +9,12 @@ from neuroinf.simulators import Circuit
 
 
 def network_by_hand(
-    circuit: Circuit, duration: float, step: float, rng: np.random.Generator, stimulus: float = 0.0, burn_in: float = 500.0
+    circuit: Circuit,
+    duration: float,
+    step: float,
+    rng: np.random.Generator,
+    stimulus: float = 0.0,
+    burn_in: float = 500.0,
 ) -> list[NDArray[np.bool_]]:
     """Whether each neuron of each population spiked in each step, (steps, N_m), after the burn-in; times in ms."""
     dt, populations = step / 1000.0, len(circuit.names)

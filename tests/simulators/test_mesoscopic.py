@@ -15,7 +15,7 @@ def alone(mu: float, size: int = 100_000) -> Circuit:
     return Circuit(names=["E"], sizes=[size], connections=[[0]], mu=mu, free=["mu_E"])
 
 
-@pytest.mark.parametrize(("n", "p"), [(5, 0.3), (400, 0.01), (400, 0.9), (1, 0.5)])
+@pytest.mark.parametrize(("n", "p"), [(5, 0.3), (400, 0.01), (400, 0.9), (2, 0.5)])
 def test_binomial_numbers(n: int, p: float) -> None:
     stream = np.empty(4, np.uint64)
     start_stream(np.uint64(4), stream)
@@ -95,7 +95,9 @@ def test_published_circuit_at_one_millisecond() -> None:
 
     circuit = Circuit(J=[9.984, 9.984, 19.968], synapse=[3.0, 3.0, 6.0])
     network = MesoscopicNetwork(circuit, step=1.0)
-    rates = np.asarray(network.simulate(np.repeat(circuit.truth[None], 5, 0), np.zeros((1, 3, 12500)), 4.0)["latent/rates"])
+    rates = np.asarray(
+        network.simulate(np.repeat(circuit.truth[None], 5, 0), np.zeros((1, 3, 12500)), 4.0)["latent/rates"]
+    )
     found = [levels(x, dominance(x, 4.0)) for x in rates]
     assert abs(np.median([x.winner for x in found]) - 18.8) < 1.0
     assert abs(np.median([x.loser for x in found]) - 6.05) < 1.0

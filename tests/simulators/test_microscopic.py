@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from network_by_hand import network_by_hand
 from scipy.stats import ks_1samp, ks_2samp
 
 from neuroinf.errors import InputError
 from neuroinf.simulators import Circuit, MicroscopicNetwork
-from tests.simulators.network_by_hand import network_by_hand
 
 SMALL = Circuit(
     names=["E", "I"],
@@ -45,7 +47,7 @@ def test_intervals_follow_the_exact_law(mu: float, step: float) -> None:
     """An uncoupled neuron's intervals are independent, with a law that follows from the equations."""
     circuit = Circuit(names=["E"], sizes=[50], connections=[[0]], mu=mu, free=["mu_E"])
     network = MicroscopicNetwork(circuit, step=step, recorded=50)
-    response = network.simulate(circuit.truth[None], np.zeros((1, 1, 5000)), 4.0, seed=1)
+    response: Any = network.simulate(circuit.truth[None], np.zeros((1, 1, 5000)), 4.0, seed=1)
     times, units = response["spikes"][0], response["units"][0]
     intervals = np.concatenate([np.diff(times[units == unit]) for unit in range(50)])
     steps = np.rint(intervals / step).astype(int)
@@ -65,13 +67,14 @@ def test_intervals_follow_the_exact_law(mu: float, step: float) -> None:
     cumulative = np.concatenate([[0.0], np.cumsum(law)])
     jitter = np.random.default_rng(0).random(len(steps))
     values = cumulative[steps - 1] + jitter * law[steps - 1]
-    assert ks_1samp(values, lambda x: np.clip(x, 0, 1)).pvalue > 1e-4
+    found: Any = ks_1samp(values, lambda x: np.clip(x, 0, 1))
+    assert found.pvalue > 1e-4
 
 
 def test_coupled_populations_have_the_law_of_the_plain_loop() -> None:
     rng, step = np.random.default_rng(3), 0.5
     network = MicroscopicNetwork(SMALL, step=step, recorded=[40, 20], burn_in=500.0)
-    response = network.simulate(np.repeat(SMALL.truth[None], 20, 0), np.full((1, 2, 250), 40.0), 4.0, seed=5)
+    response: Any = network.simulate(np.repeat(SMALL.truth[None], 20, 0), np.full((1, 2, 250), 40.0), 4.0, seed=5)
     plain = [network_by_hand(SMALL, 1000.0, step, rng, stimulus=40.0) for _ in range(20)]
     for m in range(2):
         ours = response["latent/rates"][:, m].mean(1)
@@ -92,13 +95,14 @@ def test_coupled_populations_have_the_law_of_the_plain_loop() -> None:
         ]
         others = [np.diff(np.flatnonzero(row[m][:, q])) * step for row in plain for q in range(2)]
         jitter = [step * rng.random(sum(map(len, part))) for part in (intervals, others)]
-        assert ks_2samp(np.concatenate(intervals) + jitter[0], np.concatenate(others) + jitter[1]).pvalue > 1e-4
+        found: Any = ks_2samp(np.concatenate(intervals) + jitter[0], np.concatenate(others) + jitter[1])
+        assert found.pvalue > 1e-4
 
 
 def test_recorded_spikes_are_those_of_the_rates() -> None:
     """With all neurons recorded, spikes in each bin add up to the rate, and every train keeps the refractory time and a step."""
     network = MicroscopicNetwork(SMALL, recorded=[40, 20])
-    response = network.simulate(np.repeat(SMALL.truth[None], 2, 0), np.zeros((1, 2, 500)), 4.0, seed=[7, 8])
+    response: Any = network.simulate(np.repeat(SMALL.truth[None], 2, 0), np.zeros((1, 2, 500)), 4.0, seed=[7, 8])
     for times, units, rates in zip(response["spikes"], response["units"], response["latent/rates"], strict=True):
         assert (np.diff(times) >= 0).all() and len(times) == len(units)
         for m, size in enumerate(SMALL.sizes):
@@ -113,7 +117,7 @@ def test_recorded_spikes_are_those_of_the_rates() -> None:
 def test_highest_rate_is_one_spike_a_refractory_time_and_a_step() -> None:
     circuit = Circuit(names=["E"], sizes=[30], connections=[[0]], mu=2000.0, free=["mu_E"])
     network = MicroscopicNetwork(circuit, recorded=30)
-    response = network.simulate(circuit.truth[None], np.zeros((1, 1, 1050)), 4.0)
+    response: Any = network.simulate(circuit.truth[None], np.zeros((1, 1, 1050)), 4.0)
     intervals = np.concatenate([np.diff(response["spikes"][0][response["units"][0] == unit]) for unit in range(30)])
     np.testing.assert_allclose(intervals, 4.2, atol=1e-6)
     assert response["saturated"].tolist() == [True]
@@ -146,7 +150,7 @@ def test_published_circuit() -> None:
 
     circuit = published()
     network = MicroscopicNetwork(circuit, recorded=20)
-    response = network.simulate(np.repeat(circuit.truth[None], 5, 0), np.zeros((1, 3, 12500)), 4.0, seed=11)
+    response: Any = network.simulate(np.repeat(circuit.truth[None], 5, 0), np.zeros((1, 3, 12500)), 4.0, seed=11)
     found = [levels(x, dominance(x, 4.0)) for x in response["latent/rates"]]
     assert abs(np.median([x.winner for x in found]) - 19.0) < 1.0
     assert abs(np.median([x.loser for x in found]) - 6.0) < 1.0

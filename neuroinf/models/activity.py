@@ -1,0 +1,177 @@
+"""The stage of a training in which populations' activity is learnt: rates of simulations from their spikes and parameters."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import lightning as L
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from neuroinf.datasets.batches import Draw, EpochBatches
+from neuroinf.datasets.observation import Observation
+from neuroinf.datasets.schema import Dataset
+from neuroinf.datasets.simulation import Simulation
+from neuroinf.datasets.views import observe_rows
+from neuroinf.errors import InputError
+from neuroinf.models.amortized import one_cycle
+from neuroinf.networks.activity_network import ActivityNetwork
+from neuroinf.priors import Prior
+
+SEED_AFTER = 10  # of the simulations of other parameters, after the training's own
+Batch = tuple[Tensor, Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class ActivityStage:
+    """How the network of the activity is trained.
+
+    It is told the parameters, so that it may be trained on any. `proposal` is where parameters lie whose networks show what the
+    prior's seldom do, such as switching between states.
+
+    Args:
+        epochs: Number of epochs; 0 leaves this stage out.
+        proposal: Of the parameters of further simulations; None: only the training rows.
+        n: Number of these.
+        stretch: ms, of each row that is seen at once.
+        batch_size: Rows per batch.
+        lr: Largest learning rate.
+        weight_decay: Decoupled weight decay.
+
+    Raises:
+        InputError: on an impossible value.
+    """
+
+    epochs: int = 0
+    proposal: Prior | None = None
+    n: int = 4000
+    stretch: float = 5000.0
+    batch_size: int = 16
+    lr: float = 3.0e-3
+    weight_decay: float = 1.0e-2
+
+    def __post_init__(self) -> None:
+        for name, least in (("epochs", 0), ("n", 1), ("batch_size", 1)):
+            if getattr(self, name) < least:
+                raise InputError(f"activity.{name} must be at least {least}, found {getattr(self, name)}")
+        for name in ("stretch", "lr"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise InputError(f"activity.{name} must be a positive number, found {getattr(self, name)}")
+        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
+            raise InputError(f"activity.weight_decay must not be negative, found {self.weight_decay}")
+
+    def simulation(self, training: Simulation) -> Simulation | None:
+        """Of the further rows."""
+        if self.proposal is None:
+            return None
+        return replace(training, prior=self.proposal, n=self.n, seed=training.seed + SEED_AFTER)
+
+
+class ActivityViews(TorchDataset[Batch]):
+    """Stretches of rows of a file, by (epoch, rows (B, 1)): observation (B, C, T), parameters (B, P) from -1 to 1, rates (B, M, T).
+
+    Args:
+        path: The file.
+        observation: What is seen of it.
+        prior: Whose range of the parameters is meant; that of the file may be another.
+        duration: Of the file's rows, ms.
+        stretch: Of a view, ms.
+        seed: Of the views.
+    """
+
+    def __init__(
+        self, path: Path, observation: Observation, prior: Prior, duration: float, stretch: float, seed: int
+    ) -> None:
+        self.file, self.observation, self.duration, self.seed = Dataset(path), observation, duration, seed
+        self.steps = round(min(stretch, duration) / observation.dt)
+        columns = [self.file.names.index(name) for name in prior.names]
+        self.theta = torch.from_numpy(2 * prior.to_unit(self.file.parameters[:, columns]) - 1).float()
+
+    def __getitem__(self, draw: Draw) -> Batch:
+        epoch, rows = draw[0], draw[1].ravel()
+        x = observe_rows(self.file, rows, self.observation, self.duration)
+        rates = self.file.latent("rates", rows)
+        views, kept = [], []
+        for one, rate, row in zip(x, rates, rows, strict=True):
+            stream = np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, epoch, int(row)])))
+            start = int(stream.integers(one.shape[-1] - self.steps + 1))
+            part = slice(start, start + self.steps)
+            views.append(self.observation.view(np.ascontiguousarray(one[:, part]), self.steps, stream))
+            kept.append(rate[:, part])
+        return torch.from_numpy(np.stack(views)), self.theta[rows], torch.from_numpy(np.stack(kept)).float()
+
+    def __len__(self) -> int:
+        return self.file.n
+
+    def loader(self, rows: NDArray[np.int64], batch_size: int, shuffle: bool) -> DataLoader[Batch]:
+        """Batches of some rows."""
+        sampler = EpochBatches(rows[:, None], batch_size, self.seed, shuffle)
+        return DataLoader(self, batch_size=None, sampler=sampler, collate_fn=_as_it_is)  # pyright: ignore[reportArgumentType]
+
+
+class ActivityTraining(L.LightningModule):
+    """Trains a network of the activity.
+
+    Args:
+        network: What is trained.
+        groups: Population of each recorded neuron.
+        stage: How.
+    """
+
+    def __init__(self, network: ActivityNetwork, groups: list[int], stage: ActivityStage) -> None:
+        super().__init__()
+        self.network, self.stage = network, stage
+        self.register_buffer("groups", torch.tensor(groups), persistent=False)
+        self.seconds, self._started = 0.0, 0.0
+
+    groups: Tensor
+
+    def _loss(self, batch: Batch) -> Tensor:
+        x, theta, rates = batch
+        units, inputs = x.split([len(self.groups), x.shape[1] - len(self.groups)], 1)
+        return self.network(units, inputs, self.groups, theta).loss(rates).mean()
+
+    def training_step(self, batch: Any, batch_index: int) -> Tensor:
+        """Mean loss of a batch; of both files' batches with even weight."""
+        parts = [part for part in batch if part is not None] if isinstance(batch[0], (list, tuple)) else [batch]
+        loss = torch.stack([self._loss(cast(Batch, part)) for part in parts]).mean()
+        self.log("activity/train", loss)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Log the loss."""
+        self.log("activity/loss", self._loss(batch), batch_size=len(batch[0]))
+
+    def configure_optimizers(self) -> Any:
+        """AdamW, with the learning rate rising and falling once."""
+        parameters = list(self.network.parameters())
+        return one_cycle(parameters, self.stage.lr, self.stage.weight_decay, self.trainer)
+
+    def on_fit_start(self) -> None:
+        """Start the clock."""
+        self._started = time.perf_counter()
+
+    def on_validation_epoch_end(self) -> None:
+        """Stop the clock, before the checkpoint is written."""
+        now = time.perf_counter()
+        self.seconds, self._started = self.seconds + now - self._started, now
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """What :func:`neuroinf.checkpoints.read_checkpoint` does not know must not look like a finished model."""
+        checkpoint["activity_seconds"] = self.seconds
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Continue the clock."""
+        self.seconds = float(checkpoint["activity_seconds"])
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    return batch
