@@ -1,6 +1,7 @@
 """What a checkpoint knows of hidden populations: parameters and activity, each number beside its bar.
 
-    python benchmarks/population_posterior.py [--checkpoint checkpoints/neulvm.ckpt] [--rows 1000] [--networks 8] [--json FILE]
+    python benchmarks/population_posterior.py [--checkpoint checkpoints/neulvm.ckpt] [--rows 1000] [--networks 8]
+        [--only parameters | activity] [--output FILE]
 
 Test rows are drawn from the checkpoint's prior and simulated anew, those of the published parameters likewise; no simulation was
 seen in training. Unless a line says otherwise, 3 neurons of each population were recorded for 10 s. A draw is stable if every
@@ -266,17 +267,22 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, default=Path("checkpoints/neulvm.ckpt"))
     parser.add_argument("--rows", type=int, default=1000)
     parser.add_argument("--networks", type=int, default=8)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--only", choices=["parameters", "activity"])
+    parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
     model = load(options.checkpoint)
     simulation = model.simulation
     assert simulation is not None
     draws = Draws(simulation, options.rows, WINDOW, SEED)
-    few = Draws(simulation, max(10, options.rows // 5), 60_000.0, SEED + 1)
-    document = {"activity": activity(model, draws, options.networks), "parameters": parameters(model, draws, few)}
-    if options.json is not None:
-        options.json.write_text(json.dumps(document, indent=2) + "\n")
+    document: dict[str, Any] = {}
+    if options.only != "parameters":
+        document["activity"] = activity(model, draws, options.networks)
+    if options.only != "activity":
+        few = Draws(simulation, max(10, options.rows // 5), 60_000.0, SEED + 1)
+        document["parameters"] = parameters(model, draws, few)
+    if options.output is not None:
+        options.output.write_text(json.dumps(document, indent=2) + "\n")
 
 
 if __name__ == "__main__":

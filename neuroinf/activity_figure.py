@@ -49,11 +49,11 @@ def activity_figure(
             axis.plot(time, smooth, "k:", lw=1.0, label=f"recorded neurons, smoothed {BASELINE:g} ms")
         if truth is not None:
             true = gaussian_filter1d(truth[m], SMOOTHING / activity.dt)
-            axis.plot(time, true, color="0.5", lw=0.8, label=f"true, smoothed {SMOOTHING:g} ms")
+            axis.plot(time, true, color="0.55", lw=2.0, label=f"true, smoothed {SMOOTHING:g} ms")
         axis.plot(time, activity.mean[m], "k", lw=1.0, label="inferred")
         axis.set_ylabel(f"{activity.names[m]} rate (Hz)")
         axis.set_ylim(bottom=0)
-    axes[1].legend(fontsize=7, ncols=4, loc="upper right")
+    axes[1].legend(fontsize=7, ncols=4, loc="lower right", bbox_to_anchor=(1.0, 1.0), frameon=False)
     axes[-1].set_xlabel("time (s)")
     axes[-1].set_xlim(0, recording.duration / 1000)
     return figure

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.combined_loader import CombinedLoader
-from torch import Tensor
 
 from neuroinf.datasets.datamodule import SimulationDataModule
 from neuroinf.datasets.generation import generate
@@ -21,8 +21,8 @@ from neuroinf.models.progress import TrainingProgress
 from neuroinf.networks.activity_network import ActivityNetwork
 from neuroinf.networks.population_encoder import PopulationEncoder
 
-DRAWS = 8  # of the parameters, over which activity is averaged
-CALIBRATED = 200  # validation rows on which the widths are calibrated
+CALIBRATED = 600  # validation rows on which the widths are calibrated
+ACTIVE = 1.0  # Hz
 LARGEST = 2.0  # of a width's factor or its inverse
 
 
@@ -39,11 +39,12 @@ def check_activity(model: AmortizedInference, data: SimulationDataModule, stage:
             f"activity.epochs: expected the encoder PopulationEncoder and a simulator of a circuit, found "
             f"{type(model.encoder).__name__} and {type(data.simulator).__name__}: leave activity.epochs at 0"
         )
-    if stage.proposal is not None and set(stage.proposal.names) != set(data.prior.names):
-        raise InputError(
-            f"activity.proposal: expected the parameters {list(data.prior.names)}, found {list(stage.proposal.names)}"
-        )
-    stage.simulation(data.simulation)
+    for proposal in stage.proposals:
+        if set(proposal.names) != set(data.prior.names):
+            raise InputError(
+                f"activity.proposals: expected the parameters {list(data.prior.names)}, found {list(proposal.names)}"
+            )
+    stage.simulations(data.simulation)
 
 
 def train_activity(
@@ -52,7 +53,8 @@ def train_activity(
     stage: ActivityStage,
     folder: Path,
     shown: bool,
-    trainer: Trainer,
+    loggers: list[Logger],
+    device: str,
 ) -> ActivityNetwork:
     """Train it, or continue, or find it trained.
 
@@ -62,38 +64,39 @@ def train_activity(
         stage: How.
         folder: Where checkpoints go.
         shown: Whether to show the progress.
-        trainer: Of the parameters' training, for device and limits.
+        loggers: Where its losses go.
+        device: Type of device that it is trained on.
     """
     encoder = cast(PopulationEncoder, model.encoder)
     sizes = cast(Any, data.simulator).circuit.sizes
-    network = ActivityNetwork(list(sizes), len(data.prior.names), encoder.dt)
+    network = ActivityNetwork(list(sizes), encoder.dt)
     training = ActivityTraining(network, encoder.groups, stage)
     best = folder / "best.ckpt"
     partition = data.partition
     assert partition is not None
-    if not (folder / "done").is_file():
+    done = folder / "seconds.txt"  # there once it is trained
+    if not done.is_file():
         own = _views(data, Path(data.path), stage)
         loaders = [own.loader(partition.train, stage.batch_size, True)]
-        further = stage.simulation(data.simulation)
-        if further is not None:
-            path = Path(data.path).with_name(Path(data.path).stem + "_activity.h5")
+        for k, further in enumerate(stage.simulations(data.simulation)):
+            path = Path(data.path).with_name(f"{Path(data.path).stem}_activity_{k}.h5")
             generate(further, path, workers=data.simulation_workers)
             loaders.append(_views(data, path, stage).loader(np.arange(further.n), stage.batch_size, True))
         kept = ModelCheckpoint(folder, "best", "activity/loss", save_last=True, enable_version_counter=False)
         activity = Trainer(
-            accelerator=trainer.strategy.root_device.type,
+            accelerator=device,
             devices=1,
             max_epochs=stage.epochs,
             gradient_clip_val=1.0,
             callbacks=[kept, *([TrainingProgress()] if shown else [])],
-            logger=trainer.loggers or False,
+            logger=loggers or False,
             num_sanity_val_steps=0,
             enable_model_summary=False,
             enable_progress_bar=shown,
             use_distributed_sampler=False,
         )
         last = folder / "last.ckpt"
-        # an epoch is one of the smaller file, beside as many batches of the other
+        # an epoch is one of the smallest file, beside as many batches of the others
         combined = CombinedLoader(loaders, "min_size") if len(loaders) > 1 else loaders[0]
         activity.fit(
             training,
@@ -106,53 +109,39 @@ def train_activity(
             raise KeyboardInterrupt(
                 f"interrupted: the same command continues after the last finished epoch of {folder}"
             )
-        model.seconds += training.seconds
-        (folder / "done").touch()
+        done.write_text(f"{training.seconds}\n")
+    model.seconds += float(done.read_text())
     state = torch.load(best, map_location="cpu", weights_only=True)["state_dict"]
     network.load_state_dict({k.removeprefix("network."): v for k, v in state.items() if k.startswith("network.")})
     return network.eval().cpu()
 
 
 def _views(data: SimulationDataModule, path: Path, stage: ActivityStage) -> ActivityViews:
-    return ActivityViews(path, data.observation, data.prior, data.simulation.duration, stage.stretch, data.seed)
+    return ActivityViews(path, data.observation, data.simulation.duration, stage.stretch, data.seed)
 
 
 @torch.inference_mode()
-def calibrate_activity(network: ActivityNetwork, model: AmortizedInference, data: SimulationDataModule) -> list[float]:
-    r"""Make the intervals, averaged over the parameters' posterior, as wide as validation rows say; the factors (M,).
+def calibrate_activity(network: ActivityNetwork, data: SimulationDataModule) -> list[float]:
+    r"""Make the intervals as wide as validation rows say; the factors (M,).
 
-    The factor of population m is the root mean square of :math:`(y - \mu) / \sigma` over rows and bins.
+    The factor of population m is the root mean square of :math:`(y - \mu) / \sigma` over rows in which it is active, and bins. The
+    intervals of a silent population, which is never in doubt, say nothing of the others.
     """
     partition = data.partition
     assert partition is not None
-    encoder = cast(PopulationEncoder, model.encoder)
+    groups, squares, active = torch.tensor(data.observation.groups), [], []
     views = ActivityViews(
-        Path(data.path), data.observation, data.prior, data.simulation.duration, data.simulation.duration, data.seed
+        Path(data.path), data.observation, data.simulation.duration, data.simulation.duration, data.seed
     )
-    groups, found = torch.tensor(encoder.groups), []
     for row in partition.val[:CALIBRATED]:
-        x, _, rates = views[0, np.array([[row]])]
-        theta = drawn_parameters(model.density, encoder(x), model.prior)
+        x, rates = views[0, np.array([[row]])]
         units, inputs = x.split([len(groups), x.shape[1] - len(groups)], 1)
-        activity = network.averaged(units, inputs, groups, theta)
-        found.append(activity.residual(rates)[0].square().mean(-1))
-    # rows of a silent population are all alike, and say nothing of the others
-    factor = _robust(torch.stack(found)).clamp(1 / LARGEST, LARGEST)
+        squares.append(network(units, inputs, groups).residual(rates)[0].square().mean(-1))
+        active.append(rates[0].mean(-1) > ACTIVE)
+    seen, known = torch.stack(squares), torch.stack(active)
+    # a row that the network has wrong altogether counts as the worst of the others
+    limit = torch.nanquantile(torch.where(known, seen, torch.nan), 0.98, 0)
+    mean = torch.where(known, seen.minimum(limit), 0.0).sum(0) / known.sum(0).clamp(min=1)
+    factor = torch.where(known.any(0), mean, 1.0).sqrt().clamp(1 / LARGEST, LARGEST)
     network.widen(factor.log())
     return factor.tolist()
-
-
-def _robust(squares: Tensor) -> Tensor:
-    """Root of the mean (M,) of squared residuals (n, M), of which the highest hundredth counts as the rest's highest."""
-    return squares.minimum(squares.quantile(0.99, 0)).mean(0).sqrt()
-
-
-def drawn_parameters(density: Any, features: Tensor, prior: Any, draws: int = DRAWS) -> Tensor:
-    """Draws of the parameters (S, P) from -1 to 1 over the prior's range, from the features (1, F) of one recording."""
-    generator = torch.random.get_rng_state()
-    torch.manual_seed(0)
-    try:
-        z = density.posterior(features).sample((draws,))[:, 0]
-    finally:
-        torch.random.set_rng_state(generator)
-    return (2 * prior.to_unit(prior.from_unconstrained(z.double())) - 1).float()

@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from neuroinf.activity_training import DRAWS
 from neuroinf.datasets.observation import count_spikes, hold_or_average
 from neuroinf.doubts import doubts
 from neuroinf.errors import InputError
@@ -84,7 +83,7 @@ def infer_population(
     """
     x, groups = observed(model, recording)
     posterior = population_posterior(model, recording, x, groups)
-    return posterior, population_activity(model, x, groups, posterior.sample(DRAWS), level)
+    return posterior, population_activity(model, x, groups, level)
 
 
 def observed(model: Estimator, recording: NetworkRecording) -> tuple[NDArray[np.float32], Tensor]:
@@ -140,10 +139,10 @@ def population_posterior(
 
 @torch.inference_mode()
 def population_activity(
-    model: Estimator, x: NDArray[np.float32], groups: Tensor, theta: FloatArray, level: float = 0.9
+    model: Estimator, x: NDArray[np.float32], groups: Tensor, level: float = 0.9
 ) -> ActivityEstimate:
-    """Activity from what :func:`observed` gives, averaged over parameters theta (S, P), such as draws from their posterior."""
-    network, encoder, prior = model.activity, model.encoder, model.prior
+    """Activity from what :func:`observed` gives."""
+    network, encoder = model.activity, model.encoder
     if network is None:
         raise InputError(
             f"{model.path}: expected a network trained with activity.epochs, found one of parameters alone"
@@ -152,8 +151,7 @@ def population_activity(
         raise InputError(f"expected a level between 0 and 1, found {level}")
     assert isinstance(encoder, PopulationEncoder)
     units, inputs = torch.from_numpy(x)[None].split([len(groups), encoder.populations], 1)
-    scaled = torch.from_numpy(2 * prior.to_unit(theta) - 1).float()
-    activity = network.averaged(units, inputs, groups, scaled)
+    activity = network(units, inputs, groups)
     circuit = getattr(getattr(model.simulation, "simulator", None), "circuit", None)
     names = getattr(circuit, "names", tuple(str(m) for m in range(encoder.populations)))
     nothing = np.empty((0, 0))

@@ -148,7 +148,9 @@ def _activity(cli: TrainingCLI, best: Path) -> ActivityNetwork:
     model.load_state_dict(checkpoint["state_dict"])
     model.on_load_checkpoint(checkpoint)
     shown = any(isinstance(c, TrainingProgress) for c in cli.trainer.callbacks)  # type: ignore[attr-defined]
-    return train_activity(model, cli.datamodule, cli.activity, cli.folder / "activity", shown, cli.trainer)
+    folder, device = cli.folder / "activity", cli.trainer.strategy.root_device.type
+    loggers = cli.trainer.loggers or cli.loggers(folder)
+    return train_activity(model, cli.datamodule, cli.activity, folder, shown, loggers, device)
 
 
 def _discard_features(folder: Path) -> None:
@@ -209,7 +211,7 @@ def release(
         novelty = fit_novelty(x, model, model.density, data.prior, data.simulation, data.observation, rng)
     checkpoint["neuroinf"]["width_factors"] = factors
     if activity is not None:
-        checkpoint["neuroinf"]["activity_width_factors"] = calibrate_activity(activity, model, data)
+        checkpoint["neuroinf"]["activity_width_factors"] = calibrate_activity(activity, data)
         checkpoint["neuroinf"] |= {"activity": specify(activity), "training_seconds": model.seconds}
         checkpoint["state_dict"] |= {f"activity.{k}": v for k, v in activity.state_dict().items()}
     checkpoint["neuroinf"]["novelty"] = None if novelty is None else novelty.plain()

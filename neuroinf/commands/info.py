@@ -84,10 +84,12 @@ def _is_dataset(path: Path) -> bool:
 
 
 def _checkpoint(path: Path, estimator: Estimator) -> str:
-    weights = sum(p.numel() for part in (estimator.encoder, estimator.density) for p in part.parameters())
+    parts = [part for part in (estimator.encoder, estimator.density, estimator.activity) if part is not None]
+    weights = sum(p.numel() for part in parts for p in part.parameters())
     lines = [
         f"{path}: amortized inference of {len(estimator.prior.names)} parameters, {weights:,} weights",
-        f"  encoder   {type(estimator.encoder).__name__}, density {type(estimator.density).__name__}",
+        f"  encoder   {type(estimator.encoder).__name__}, density {type(estimator.density).__name__}"
+        + ("" if estimator.activity is None else f", {type(estimator.activity).__name__} of the populations' rates"),
         f"  observes  {', '.join(estimator.observation.channels)} every {estimator.observation.dt:g} ms",
         f"  trained   {len(estimator.history)} epochs, {estimator.training_seconds:.0f} s",
     ]

@@ -43,6 +43,7 @@ class Plan:
         neighbours: Draws of the prior among which the nearest is searched for.
         samples: Posterior samples that are simulated, for each window.
         seconds: Of free simulation.
+        duration: Of a window and of a simulated draw, ms.
     """
 
     windows: int = 20
@@ -53,6 +54,7 @@ class Plan:
     neighbours: int = 500
     samples: int = 20
     seconds: float = 100.0
+    duration: float = 10_000.0
 
 
 @dataclass(frozen=True)
@@ -110,10 +112,12 @@ def predictions(
 ) -> dict[str, list[Predicted | None]]:
     """Of every method that gives parameters: samples where it has them, else its one estimate.
 
-    Equal parameters, such as the prior's mean, are simulated once.
+    Equal parameters, such as the prior's mean, are simulated once; the nearest neighbours are not looked at.
     """
     found: dict[str, list[Predicted | None]] = {}
     for method, each in given.items():
+        if method == "nearest_neighbour":
+            continue
         scheme = method in OF_THE_SCHEME
         network = predictive.published_mesoscopic(circuit) if scheme else predictive.microscopic(circuit)
         known: dict[bytes, Predicted] = {}

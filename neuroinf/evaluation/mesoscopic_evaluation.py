@@ -77,7 +77,11 @@ def evaluate_networks(
         raise InputError(
             f"{checkpoint}: expected a prior over {list(circuit.parameters)} in this order, found {list(prior.names)}"
         )
-    tested = draws(circuit, prior, plan.draws, DRAW_SEED) if data is None else draws_of_file(data, prior, plan.draws)
+    tested = (
+        draws(circuit, prior, plan.draws, DRAW_SEED, plan.duration)
+        if data is None
+        else draws_of_file(data, prior, plan.draws)
+    )
     folder.mkdir(parents=True, exist_ok=True)
     document, shown = compare(amortized(model), circuit, prior, tested, plan, folder / "fits")
     document = {
@@ -113,9 +117,9 @@ def compare(
         plan: How much is done.
         folder: Where fits are kept.
     """
-    seen = windows(circuit, plan.windows, plan.networks)
+    seen = windows(circuit, plan.windows, plan.networks, plan.duration)
     print(f"windows: {len(seen)}, {sum(w.switches > 0 for w in seen)} with a switch", file=sys.stderr, flush=True)
-    neighbours = draws(circuit, prior, plan.neighbours, NEIGHBOUR_SEED)
+    neighbours = draws(circuit, prior, plan.neighbours, NEIGHBOUR_SEED, plan.duration)
     given = answers(network, seen, circuit, prior, neighbours, plan, folder)
     drawn = draw_scores(network, tested, neighbours, circuit, prior)
     document: dict[str, Any] = {
@@ -123,6 +127,10 @@ def compare(
         "parameters": list(prior.names),
         "populations": list(circuit.names),
         "windows": {w.name: w.switches for w in seen},
+        "fit_losses": {
+            method: {w.name: a.loss for w, a in zip(seen, given[method], strict=True) if a}
+            for method in ("amortized_refined", "per_neuron_fit")
+        },
         "methods": window_methods(given, circuit.truth, prior),
         "ratios": parameter_ratios(given, circuit),
         "activity": activity_scores(given, seen, circuit),

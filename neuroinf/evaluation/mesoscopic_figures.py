@@ -156,7 +156,7 @@ def free_simulation(truth: Predicted, found: Mapping[str, Predicted | None], cir
         for k, level in enumerate((true.winner, true.loser)):
             ax.axhline(level, **BASELINE, label="levels of the true network" if k == 0 else None)
         ax.set_title(f"{title}: {run.changes:.0f} switches per 100 s", fontsize=9, loc="left")
-        ax.set(xlim=(0, time[-1]), ylabel="rate (Hz)", ylim=(0, max(1.5 * true.winner, 1.0)))
+        ax.set(xlim=(0, time[-1]), ylabel="rate (Hz)", ylim=(0, max(1.5 * true.winner, 1.2 * run.levels.winner, 1.0)))
         ax.tick_params(labelbottom=ax is axes[-1])
     axes[0].legend(fontsize=7, ncols=3, loc="lower right", bbox_to_anchor=(1, 1), frameon=False, borderpad=0)
     axes[-1].set_xlabel("time (s)")
@@ -188,8 +188,7 @@ def dwell_histogram(truth: Predicted, found: Mapping[str, Sequence[Predicted | N
             label=f"{name} ({len(dwell)}, mean {dwell.mean():.1f} s)",
             **look,
         )
-        longer = np.sort(dwell)
-        axes[1].step(longer, 1 - np.arange(len(longer)) / len(longer), where="pre", **look)
+        axes[1].step(np.append(0.1, np.sort(dwell)), 1 - np.arange(len(dwell) + 1) / len(dwell), where="post", **look)
     if "truth" in pooled:
         mean, time = pooled["truth"].mean(), np.geomspace(0.1, 100.0, 200)
         label = "without memory, of the true mean"
@@ -197,9 +196,10 @@ def dwell_histogram(truth: Predicted, found: Mapping[str, Sequence[Predicted | N
         axes[1].plot(time, np.exp(-time / mean), **BASELINE)
     for ax in axes:
         ax.set(xscale="log", xlim=(0.1, 100.0))
+        ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes[0].set(ylabel="fraction of times")
     axes[1].set(ylabel="fraction that is longer", xlabel="time that a population leads (s)", ylim=(0, 1.02))
-    axes[0].legend(fontsize=7, loc="upper right", frameon=False)
+    axes[0].legend(fontsize=7, ncols=2, loc="lower right", bbox_to_anchor=(1, 1), frameon=False)
     return figure
 
 

@@ -20,6 +20,11 @@ FloatArray = NDArray[np.float64]
 # answers to windows in order; None where a method was not asked
 Answers = Mapping[str, Sequence[WindowAnswer | None]]
 Quartiles = dict[str, float]
+HEADS = {"correlation": "r", "with_switch": "r with switch", "correlation_raw": "r", "coverage_90": "coverage"}
+ACTIVITY = {
+    "correlation": "Activity: correlation with the true rates, both smoothed (sd 20 ms), in all windows and in those with a switch",
+    "bins": "Activity in bins of 4 ms: correlation with the true rates as they are, and coverage of the 90 % intervals",
+}
 
 
 def quartiles(values: Sequence[float] | FloatArray) -> Quartiles:
@@ -154,21 +159,13 @@ def tables(document: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[
         for method, entry in ratio.items()
     ]
     found.append(("The other parameters, estimate over truth", ["windows", *(n for n in names if n[0] != "J")], rows))
-    rows = [
-        [
-            method,
-            *(spread(entry["correlation"][p], 3) for p in populations),
-            *(spread(entry["with_switch"][p], 3) for p in populations),
-            *(spread(entry["correlation_raw"][p], 2) for p in populations),
-            *(spread(entry["coverage_90"][p], 2) for p in populations),
+    for what, keys in (("correlation", ("correlation", "with_switch")), ("bins", ("correlation_raw", "coverage_90"))):
+        head = [f"{HEADS[key]} {p}" for key in keys for p in populations]
+        rows = [
+            [method, *(spread(entry[key][p], 3) for key in keys for p in populations)]
+            for method, entry in document["activity"].items()
         ]
-        for method, entry in document["activity"].items()
-    ]
-    head = [f"{what} {p}" for what in ("r", "r with switch", "raw r", "coverage") for p in populations]
-    caption = (
-        "Activity: correlation with the true rates, both smoothed (sd 20 ms) but raw r; coverage of 90 % intervals"
-    )
-    found.append((caption, ["windows", *head], rows))
+        found.append((ACTIVITY[what], ["windows", *head], rows))
     if document["free_simulation"]:
         found.append(_free_table(document["free_simulation"]))
     if document["perturbation"]:

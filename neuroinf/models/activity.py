@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -27,20 +28,21 @@ from neuroinf.networks.activity_network import ActivityNetwork
 from neuroinf.priors import Prior
 
 SEED_AFTER = 10  # of the simulations of other parameters, after the training's own
-Batch = tuple[Tensor, Tensor, Tensor]
+Batch = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
 class ActivityStage:
     """How the network of the activity is trained.
 
-    It is told the parameters, so that it may be trained on any. `proposal` is where parameters lie whose networks show what the
-    prior's seldom do, such as switching between states.
+    It learns from the training rows and, in even parts, from simulations of other parameters: `proposals` is where those lie whose
+    networks show what the prior's seldom do, such as switching between states. Its answers are then those of a prior that has
+    these in it.
 
     Args:
         epochs: Number of epochs; 0 leaves this stage out.
-        proposal: Of the parameters of further simulations; None: only the training rows.
-        n: Number of these.
+        proposals: Of the parameters of further simulations; none: only the training rows.
+        n: Number of simulations of each.
         stretch: ms, of each row that is seen at once.
         batch_size: Rows per batch.
         lr: Largest learning rate.
@@ -51,49 +53,50 @@ class ActivityStage:
     """
 
     epochs: int = 0
-    proposal: Prior | None = None
-    n: int = 4000
+    proposals: Sequence[Prior] = ()
+    n: Sequence[int] = ()
     stretch: float = 5000.0
     batch_size: int = 16
     lr: float = 3.0e-3
     weight_decay: float = 1.0e-2
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 0), ("n", 1), ("batch_size", 1)):
+        for name, least in (("epochs", 0), ("batch_size", 1)):
             if getattr(self, name) < least:
                 raise InputError(f"activity.{name} must be at least {least}, found {getattr(self, name)}")
+        if len(self.n) != len(self.proposals) or any(number < 1 for number in self.n):
+            raise InputError(
+                f"activity.n: expected a number of simulations, at least 1, for each of {len(self.proposals)} proposals, "
+                f"found {list(self.n)}"
+            )
         for name in ("stretch", "lr"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise InputError(f"activity.{name} must be a positive number, found {getattr(self, name)}")
         if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
             raise InputError(f"activity.weight_decay must not be negative, found {self.weight_decay}")
 
-    def simulation(self, training: Simulation) -> Simulation | None:
+    def simulations(self, training: Simulation) -> list[Simulation]:
         """Of the further rows."""
-        if self.proposal is None:
-            return None
-        return replace(training, prior=self.proposal, n=self.n, seed=training.seed + SEED_AFTER)
+        return [
+            replace(training, prior=prior, n=n, seed=training.seed + SEED_AFTER + k)
+            for k, (prior, n) in enumerate(zip(self.proposals, self.n, strict=True))
+        ]
 
 
 class ActivityViews(TorchDataset[Batch]):
-    """Stretches of rows of a file, by (epoch, rows (B, 1)): observation (B, C, T), parameters (B, P) from -1 to 1, rates (B, M, T).
+    """Stretches of rows of a file, by (epoch, rows (B, 1)): observation (B, C, T) and rates (B, M, T).
 
     Args:
         path: The file.
         observation: What is seen of it.
-        prior: Whose range of the parameters is meant; that of the file may be another.
         duration: Of the file's rows, ms.
         stretch: Of a view, ms.
         seed: Of the views.
     """
 
-    def __init__(
-        self, path: Path, observation: Observation, prior: Prior, duration: float, stretch: float, seed: int
-    ) -> None:
+    def __init__(self, path: Path, observation: Observation, duration: float, stretch: float, seed: int) -> None:
         self.file, self.observation, self.duration, self.seed = Dataset(path), observation, duration, seed
         self.steps = round(min(stretch, duration) / observation.dt)
-        columns = [self.file.names.index(name) for name in prior.names]
-        self.theta = torch.from_numpy(2 * prior.to_unit(self.file.parameters[:, columns]) - 1).float()
 
     def __getitem__(self, draw: Draw) -> Batch:
         epoch, rows = draw[0], draw[1].ravel()
@@ -106,7 +109,7 @@ class ActivityViews(TorchDataset[Batch]):
             part = slice(start, start + self.steps)
             views.append(self.observation.view(np.ascontiguousarray(one[:, part]), self.steps, stream))
             kept.append(rate[:, part])
-        return torch.from_numpy(np.stack(views)), self.theta[rows], torch.from_numpy(np.stack(kept)).float()
+        return torch.from_numpy(np.stack(views)), torch.from_numpy(np.stack(kept)).float()
 
     def __len__(self) -> int:
         return self.file.n
@@ -135,12 +138,12 @@ class ActivityTraining(L.LightningModule):
     groups: Tensor
 
     def _loss(self, batch: Batch) -> Tensor:
-        x, theta, rates = batch
+        x, rates = batch
         units, inputs = x.split([len(self.groups), x.shape[1] - len(self.groups)], 1)
-        return self.network(units, inputs, self.groups, theta).loss(rates).mean()
+        return self.network(units, inputs, self.groups).loss(rates).mean()
 
     def training_step(self, batch: Any, batch_index: int) -> Tensor:
-        """Mean loss of a batch; of both files' batches with even weight."""
+        """Mean loss of a batch; of the batches of several files with even weight."""
         parts = [part for part in batch if part is not None] if isinstance(batch[0], (list, tuple)) else [batch]
         loss = torch.stack([self._loss(cast(Batch, part)) for part in parts]).mean()
         self.log("activity/train", loss)

@@ -5,10 +5,8 @@ Biometrika 35:246), the network's answer is
 
 .. math:: y_{mt} \sim \mathcal N(\mu_{mt}, \sigma_{mt}^2)
 
-given the recorded spikes and the circuit's parameters, so that its width shows in units of the finite size's own noise. The
-parameters come in as a scale and a shift of every channel (FiLM). As the answer is given for known parameters, it does not
-depend on which parameters the network was trained with or how often; where they are not known, it is averaged over their
-posterior.
+so that its width shows in units of the finite size's own noise. What the whole recording says, such as between which rates its
+populations switch, comes in as a scale and a shift of every channel (FiLM).
 """
 
 from __future__ import annotations
@@ -22,15 +20,16 @@ from torch import Tensor, nn
 from torch.nn.functional import pad, silu
 
 from neuroinf.errors import InputError
-from neuroinf.networks.population_statistics import pool_units, smoothed
+from neuroinf.networks.population_statistics import EVERY, Pooled, levels, pool_units, smoothed
+from neuroinf.networks.response import Standardise
 
 SMOOTHING = (20.0, 80.0, 320.0)  # ms
 START = 1  # which of these the answer starts from
 UNIT_RATE = 25.0  # Hz, of the network's input
 UNIT_INPUT = 20.0  # 1/s
-EMBEDDED = 64  # features of the parameters
+EMBEDDED = 64  # features of the whole recording
 LOG_SD = (-3.0, 3.0)
-DRAWS_AT_ONCE = 4
+DEEP = 2  # further blocks of the coarsest level
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,6 @@ class ActivityNetwork(nn.Module):
 
     Args:
         sizes: Neurons of each of M populations.
-        inferred: Number of parameters P.
         dt: Bin, ms.
         widths: Channels of each level, the first in single bins.
         stride: Bins of a level in one of the next.
@@ -92,28 +90,28 @@ class ActivityNetwork(nn.Module):
     def __init__(
         self,
         sizes: Sequence[int],
-        inferred: int,
         dt: float,
         widths: Sequence[int] = (24, 48, 96, 128),
         stride: int = 4,
         kernel: int = 5,
     ) -> None:
         super().__init__()
-        for name, value, least in (("inferred", inferred, 1), ("stride", stride, 2), ("kernel", kernel, 1)):
+        for name, value, least in (("stride", stride, 2), ("kernel", kernel, 1)):
             if value < least:
                 raise InputError(f"activity.{name}: expected at least {least}, found {value}")
         if kernel % 2 == 0 or not widths:
             raise InputError(f"activity: expected an odd kernel and widths, found {kernel} and {list(widths)}")
-        self.sizes, self.inferred, self.dt = list(sizes), inferred, dt
+        self.sizes, self.dt = list(sizes), dt
         self.widths, self.stride, self.kernel = list(widths), stride, kernel
         populations = len(self.sizes)
         self.register_buffer("scale", 1000 / (dt * torch.tensor(self.sizes, dtype=torch.float32)), persistent=False)
         # set when it is released, see `widen`
         self.register_buffer("log_width", torch.zeros(populations))
         channels = populations * (2 + len(SMOOTHING)) + populations + 2
-        self.embedding = nn.Sequential(
-            nn.Linear(inferred, EMBEDDED), nn.SiLU(), nn.Linear(EMBEDDED, EMBEDDED), nn.SiLU()
-        )
+        one = torch.zeros(1, populations, 2)
+        told = levels(one, one[:, 0] > -1).shape[1] + 2 * populations
+        self.standardise = Standardise(told)
+        self.embedding = nn.Sequential(nn.Linear(told, EMBEDDED), nn.SiLU(), nn.Linear(EMBEDDED, EMBEDDED), nn.SiLU())
         self.first = nn.Conv1d(channels, self.widths[0], kernel, padding=kernel // 2)
         self.down = nn.ModuleList(
             nn.Conv1d(a, b, stride, stride) for a, b in zip(self.widths[:-1], self.widths[1:], strict=True)
@@ -122,19 +120,20 @@ class ActivityNetwork(nn.Module):
             nn.ConvTranspose1d(b, a, stride, stride) for a, b in zip(self.widths[:-1], self.widths[1:], strict=True)
         )
         self.descent = nn.ModuleList(Block(width, EMBEDDED, kernel) for width in self.widths)
+        # of the coarsest level, in which a convolution spans a second
+        self.deep = nn.ModuleList(Block(self.widths[-1], EMBEDDED, kernel) for _ in range(DEEP))
         self.ascent = nn.ModuleList(Block(width, EMBEDDED, kernel) for width in self.widths[:-1])
         self.last = nn.Conv1d(self.widths[0], 2 * populations, 1)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)  # pyright: ignore[reportArgumentType]
 
-    def forward(self, units: Tensor, inputs: Tensor, groups: Tensor, theta: Tensor) -> Activity:
-        """Activity of B recordings of circuits of known parameters.
+    def forward(self, units: Tensor, inputs: Tensor, groups: Tensor) -> Activity:
+        """Activity of B recordings.
 
         Args:
             units: Counts of recorded neurons (B, K, T), nan where absent.
             inputs: External input of each population (B, M, T), 1/s, nan where not known.
             groups: Population of each recorded neuron (K,).
-            theta: Parameters (B, P), each from -1 to 1 over the prior's range.
         """
         data = pool_units(units, groups, len(self.sizes), self.dt)
         bins, number = data.counts.shape[-1], data.number.clamp(min=1)[..., None]
@@ -149,33 +148,30 @@ class ActivityNetwork(nn.Module):
             constant[..., None].expand(-1, -1, bins),
         ]
         short = -bins % self.stride ** (len(self.widths) - 1)
-        found = self._net(pad(torch.cat(rows, 1), (0, short)), self.embedding(theta))[..., :bins]
+        found = self._net(pad(torch.cat(rows, 1), (0, short)), self._context(data, smooth[-1]))[..., :bins]
         away, log_sd = found.chunk(2, 1)
         mean = stabilised(smooth[START], self.scale) + away
-        return Activity(mean, log_sd.clamp(*LOG_SD).exp(), self.scale)
+        return Activity(mean, (log_sd + self.log_width[:, None]).clamp(*LOG_SD).exp(), self.scale)
 
-    def averaged(self, units: Tensor, inputs: Tensor, groups: Tensor, theta: Tensor) -> Activity:
-        """Activity of one recording (1, K, T) over draws of its parameters (S, P), as a normal distribution of the same moments,
-        as wide as :meth:`widen` says.
-        """
-        some = theta.split(DRAWS_AT_ONCE)
-        parts = [self(*(x.expand(len(part), -1, -1) for x in (units, inputs)), groups, part) for part in some]
-        mean, sd = (torch.cat([getattr(part, name) for part in parts]) for name in ("mean", "sd"))
-        spread = mean.var(0, correction=0, keepdim=True) + sd.square().mean(0, keepdim=True)
-        return Activity(mean.mean(0, keepdim=True), spread.sqrt() * self.log_width.exp()[:, None], self.scale)
+    def _context(self, data: Pooled, rates: Tensor) -> Tensor:
+        """Features (B, F) of the whole recording, from its smoothed rates and the numbers of neurons."""
+        told = levels(rates[..., ::EVERY], data.seen[:, ::EVERY])
+        return self.embedding(self.standardise(torch.cat([told, data.number, data.rate.sqrt()], 1)))
 
     def _net(self, x: Tensor, context: Tensor) -> Tensor:
         x, kept = self.first(x), []
         for i, block in enumerate(self.descent):
             x = block(x if i == 0 else self.down[i - 1](x), context)
             kept.append(x)
+        for block in self.deep:
+            x = block(x, context)
         for i in reversed(range(len(self.up))):
             x = self.ascent[i](kept[i] + self.up[i](x), context)
         return self.last(x)
 
     @torch.no_grad()
     def widen(self, log_factor: Tensor) -> None:
-        """Multiply the sd of each population, averaged over parameters, by exp(log_factor) (M,)."""
+        """Multiply the sd of each population by exp(log_factor) (M,)."""
         self.log_width += log_factor
 
 

@@ -77,11 +77,17 @@ def configuration(folder: Path, **changed: Any) -> Path:
         "activity": {
             "epochs": 1,
             "stretch": 600.0,
-            "n": 40,
-            "proposal": {
-                "class_path": "neuroinf.priors.GaussianPrior",
-                "init_args": {"names": ["mu_E", "mu_I"], "mean": [14.0, 14.0], "covariance": [[4.0, 0.0], [0.0, 4.0]]},
-            },
+            "n": [40],
+            "proposals": [
+                {
+                    "class_path": "neuroinf.priors.GaussianPrior",
+                    "init_args": {
+                        "names": ["mu_E", "mu_I"],
+                        "mean": [14.0, 14.0],
+                        "covariance": [[4.0, 0.0], [0.0, 4.0]],
+                    },
+                }
+            ],
         },
     }
     for key, value in changed.items():
@@ -168,12 +174,12 @@ def test_recordings_that_do_not_fit_are_refused(model: Estimator) -> None:
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"data.observation.groups": [0, 0, 1]}, "groups"),
+        ({"data.observation.groups": [0, 0, 1, 1, 1, 1]}, "observation.groups: expected the simulator"),
         ({"data.observation.recorded": 4}, "observation.recorded: expected 1 to 3"),
         ({"data.observation.channels": ["spikes", "stimulus"]}, "observation.groups"),
         ({"model.encoder.init_args.groups": [0, 0, 0, 1, 1]}, "PopulationEncoder: expected groups"),
         ({"activity.epochs": -1}, "activity.epochs"),
-        ({"activity.proposal.init_args.names": ["mu_E", "mu_X"]}, "activity.proposal"),
+        ({"activity.n": [40, 40]}, "activity.n: expected a number of simulations"),
         ({"activity.stretch": 0.0}, "activity.stretch"),
     ],
 )

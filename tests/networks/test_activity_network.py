@@ -15,7 +15,7 @@ SIZES = (100, 50)
 
 def network() -> ActivityNetwork:
     torch.manual_seed(0)
-    made = ActivityNetwork(SIZES, 4, 4.0, widths=(8, 8))
+    made = ActivityNetwork(SIZES, 4.0, widths=(8, 8))
     torch.nn.init.normal_(made.last.weight, std=0.1)
     return made.eval()
 
@@ -26,20 +26,18 @@ def recording(rows: int = 2, bins: int = 203) -> tuple[torch.Tensor, torch.Tenso
 
 def test_any_number_of_bins_and_order_of_neurons() -> None:
     made, (units, inputs) = network(), recording()
-    theta = torch.rand(2, 4)
-    answer = made(units, inputs, GROUPS, theta)
+    answer = made(units, inputs, GROUPS)
     assert answer.mean.shape == (2, 2, 203)
     order = torch.tensor([2, 1, 0])
-    again = made(units[:, order], inputs, GROUPS[order], theta)
+    again = made(units[:, order], inputs, GROUPS[order])
     torch.testing.assert_close(again.mean, answer.mean, rtol=1e-4, atol=1e-4)
 
 
 def test_absent_neurons_are_as_if_they_were_not_there() -> None:
     made, (units, inputs) = network(), recording()
-    theta = torch.rand(2, 4)
     more = torch.cat([units, torch.full((2, 2, 203), torch.nan)], 1)
-    answer = made(more, inputs, torch.tensor([0, 0, 1, 0, 1]), theta)
-    torch.testing.assert_close(answer.mean, made(units, inputs, GROUPS, theta).mean, rtol=1e-4, atol=1e-4)
+    answer = made(more, inputs, torch.tensor([0, 0, 1, 0, 1]))
+    torch.testing.assert_close(answer.mean, made(units, inputs, GROUPS).mean, rtol=1e-4, atol=1e-4)
 
 
 def test_quantiles_hold_their_probability() -> None:
@@ -59,19 +57,11 @@ def test_stabilised_poisson_counts_have_variance_one() -> None:
     assert float(stabilised(counts * scale, scale).var()) == pytest.approx(1.0, abs=0.03)
 
 
-def test_average_over_one_draw_is_the_answer_and_over_several_is_wider() -> None:
-    made, (units, inputs) = network(), recording(1)
-    # steps of training make parameters matter; here they are made to
-    for block in [*made.descent, *made.ascent]:
-        torch.nn.init.normal_(block.film.weight, std=0.5)  # pyright: ignore[reportArgumentType]
-    theta = torch.rand(6, 4)
-    one = made(units, inputs, GROUPS, theta[:1])
-    torch.testing.assert_close(made.averaged(units, inputs, GROUPS, theta[:1]).sd, one.sd)
-    several = made.averaged(units, inputs, GROUPS, theta)
-    least = torch.stack([made(units, inputs, GROUPS, row[None]).sd for row in theta]).amin(0)
-    assert (several.sd >= least - 1e-6).all()
+def test_widening_is_of_each_population() -> None:
+    made, (units, inputs) = network(), recording()
+    before = made(units, inputs, GROUPS).sd
     made.widen(torch.tensor([0.0, 0.5]))
-    wider = made.averaged(units, inputs, GROUPS, theta).sd / several.sd
+    wider = made(units, inputs, GROUPS).sd / before
     torch.testing.assert_close(wider[0, :, 0], torch.tensor([0.0, 0.5]).exp())
 
 
@@ -81,7 +71,7 @@ def test_training_lowers_the_loss_below_the_smoothed_trains() -> None:
     optimizer = torch.optim.Adam(made.parameters(), 1e-2)
     losses = []
     for _ in range(60):
-        loss = made(units, inputs, GROUPS, torch.zeros(4, 4)).loss(rates).mean()
+        loss = made(units, inputs, GROUPS).loss(rates).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -89,8 +79,8 @@ def test_training_lowers_the_loss_below_the_smoothed_trains() -> None:
     assert losses[-1] < losses[0] - 1.0
 
 
-@pytest.mark.parametrize(("key", "value"), [("stride", 1), ("kernel", 4), ("inferred", 0), ("widths", ())])
+@pytest.mark.parametrize(("key", "value"), [("stride", 1), ("kernel", 4), ("widths", ())])
 def test_impossible_values_are_refused(key: str, value: object) -> None:
-    arguments = {"sizes": SIZES, "inferred": 4, "dt": 4.0, key: value}
+    arguments = {"sizes": SIZES, "dt": 4.0, key: value}
     with pytest.raises(InputError, match="activity"):
         ActivityNetwork(**arguments)  # pyright: ignore[reportArgumentType]
