@@ -9,12 +9,17 @@ import pytest
 import yaml
 
 from neuroinf.commands.simulate import is_population, read_data, read_population
+from neuroinf.dimension_study import is_dimension_study
 from neuroinf.experiment import LOGGED, experiment
 from neuroinf.network_study import is_network_study
 from neuroinf.selection import is_selection, selection
 
 ROOT = Path(__file__).resolve().parents[1]
-STUDIES = [path for path in ROOT.glob("configs/studies/*.yaml") if not is_network_study([f"--config={path}"])]
+STUDIES = [
+    path
+    for path in ROOT.glob("configs/studies/*.yaml")
+    if not is_network_study([f"--config={path}"]) and not is_dimension_study(["--config", str(path)])
+]
 SELECTIONS = sorted(path for path in ROOT.glob("configs/*.yaml") if is_selection(["--config", str(path)]))
 POPULATIONS = sorted(path for path in ROOT.glob("configs/*.yaml") if is_population(["--config", str(path)]))
 CONFIGS = sorted({*ROOT.glob("configs/*.yaml"), *STUDIES} - {*SELECTIONS, *POPULATIONS})

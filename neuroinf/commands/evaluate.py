@@ -29,6 +29,13 @@ def evaluate_from_command_line(arguments: Sequence[str]) -> None:
         help="leave out fits, such as gradient_descent, the slowest",
     )
     parser.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help="a package of your own classes")
+    parser.add_argument(
+        "--dimensions",
+        type=int,
+        nargs="+",
+        default=[],
+        help="of a population's latents: also fit these numbers of latents, and find which each score chooses",
+    )
     options = parser.parse_args(list(arguments))
     if options.neurons is not None and options.neurons < 1:
         raise InputError(f"evaluate.py: --neurons must be at least 1, found {options.neurons}")
@@ -39,7 +46,23 @@ def evaluate_from_command_line(arguments: Sequence[str]) -> None:
     from neuroinf.checkpoints import checkpoint_kind
 
     output = options.output or Path("reports") / options.checkpoint.stem
-    if checkpoint_kind(options.checkpoint) == "selection":
+    kind = checkpoint_kind(options.checkpoint)
+    if options.dimensions and kind != "latents":
+        raise InputError(
+            f"evaluate.py: --dimensions is of a population's latents, and {options.checkpoint} infers none; leave it out"
+        )
+    if kind == "latents":
+        given = [name for name in ("neurons", "fits", "noise", "without") if getattr(options, name)]
+        if given:
+            raise InputError(
+                f"evaluate.py: {options.checkpoint} infers a population's latents: expected neither neurons to choose nor fits, "
+                f"found --{given[0]}; leave it out"
+            )
+        from neuroinf.evaluation.latent_report import evaluate_latents
+
+        evaluate_latents(options.checkpoint, options.data, output, options.dimensions, options.trust)
+        report = output / "latents.png"
+    elif kind == "selection":
         given = [name for name in ("fits", "noise", "without") if getattr(options, name)]
         if given:
             raise InputError(

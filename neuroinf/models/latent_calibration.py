@@ -1,0 +1,73 @@
+r"""How wide the intervals of inferred latents must be, by simulations from the learned model itself.
+
+A posterior that is independent from bin to bin is too narrow where latents are smooth, and the generator's noise is learnt too
+large with it. So the generator is rolled from inferred states with its noise variance times a number, activity is drawn from the
+read-out, and latents are inferred from it. The number is the one with which inferred latents depart from the generator as those of
+the data do; there the factor of each latent is
+
+.. math:: w = \sqrt{\langle (z - \hat z)^2 / s^2 \rangle}
+
+with z simulated, and :math:`\hat z` and s what is inferred.
+
+Source:
+    The number: indirect inference, Gourieroux, Monfort and Renault (1993), J Appl Econometrics 8:S85.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from neuroinf.networks.sequential_autoencoder import Latents, SequentialAutoencoder
+
+# numbers that are tried, simulated windows and their bins
+NOISE = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+WINDOWS, BINS = 64, 100
+# inferred latents have variance near 1: what goes beyond is an instability of the generator
+LARGEST = 6.0
+
+
+@torch.no_grad()
+def calibrate(network: SequentialAutoencoder, sequences: list[Tensor], draws: torch.Generator) -> None:
+    """Set the network's widths.
+
+    Args:
+        network: Trained.
+        sequences: Its training data (T, K).
+        draws: Of the simulations.
+    """
+    chosen = torch.randperm(len(sequences), generator=draws)[:WINDOWS].tolist()
+    inferred = [_inferred(network, network.readout.normalised(sequences[s])[None]) for s in chosen]
+    starts = torch.cat([found.mean[0] for found in inferred])
+    wanted = torch.cat([_departures(network, found).flatten(0, 1) for found in inferred]).square().mean(0)
+    best, widths = torch.inf, torch.ones_like(network.widths)
+    for scale in NOISE:
+        states = starts[torch.randint(len(starts), (WINDOWS,), generator=draws)]
+        truth = simulated_latents(network, states, min(BINS, max(len(x) for x in sequences)), scale, draws)
+        found = _inferred(network, network.readout.draw(truth, draws))
+        ratio = _departures(network, found).square().mean((0, 1)) / wanted.clamp_min(1e-12)
+        distance = float(ratio.clamp_min(1e-12).log().abs().mean())
+        if distance < best:
+            best = distance
+            widths = ((truth - found.mean) / found.log_sd.exp()).square().mean((0, 1)).sqrt()
+    network.widths.copy_(widths.clamp_min(1e-2))
+
+
+def simulated_latents(
+    network: SequentialAutoencoder, start: Tensor, bins: int, scale: float, draws: torch.Generator
+) -> Tensor:
+    """Latents (B, T, D) from the generator with `scale` times its noise variance, from states (B, D)."""
+    z, found = start, []
+    sd = (0.5 * network.generator.log_noise).exp() * scale**0.5
+    for _ in range(bins):
+        z = (network.generator(z) + sd * torch.randn(z.shape, generator=draws)).clamp(-LARGEST, LARGEST)
+        found.append(z)
+    return torch.stack(found, 1)
+
+
+def _inferred(network: SequentialAutoencoder, x: Tensor) -> Latents:
+    return network.encode(x, torch.ones_like(x))
+
+
+def _departures(network: SequentialAutoencoder, found: Latents) -> Tensor:
+    return found.mean[:, 1:] - network.generator(found.mean[:, :-1])
