@@ -62,7 +62,9 @@ class Problem:
             tuple(np.ascontiguousarray(x.T, dtype=np.float32) for x in found[name])
             for name in ("latent/factors", "latent/rates")
         )
-        data = population([x.T for x in found["activity"]], DT, "counts" if self.counts else "trace", name=f"seed {seed}")
+        data = population(
+            [x.T for x in found["activity"]], DT, "counts" if self.counts else "trace", name=f"seed {seed}"
+        )
         data = replace(data, factors=factors, rates=rates)
         if self.sequences > 1:
             cut = round(0.8 * self.sequences)
@@ -81,7 +83,12 @@ PROBLEMS: dict[str, Problem] = {
     "lds5-counts": Problem(lambda seed: LinearDynamics(5, seed=seed), counts=True),
     "lorenz-counts": Problem(lambda seed: Lorenz(period=600.0), counts=True, lyapunov=LYAPUNOV_PERIODS * 60),
     "anchor": Problem(
-        lambda seed: Lorenz(period=1000.0), counts=True, neurons=10, bins=70, sequences=2000, lyapunov=LYAPUNOV_PERIODS * 100
+        lambda seed: Lorenz(period=1000.0),
+        counts=True,
+        neurons=10,
+        bins=70,
+        sequences=2000,
+        lyapunov=LYAPUNOV_PERIODS * 100,
     ),
 }
 
@@ -96,7 +103,9 @@ def network(data: PopulationData, dimension: int) -> object:
     try:
         fit = importlib.import_module("neuroinf.fits.autoencoder_latents").fit_autoencoder
     except (ImportError, AttributeError) as error:
-        raise InputError(f"network: expected neuroinf.fits.autoencoder_latents.fit_autoencoder, found none ({error})") from error
+        raise InputError(
+            f"network: expected neuroinf.fits.autoencoder_latents.fit_autoencoder, found none ({error})"
+        ) from error
     return fit(data, dimension)
 
 

@@ -159,7 +159,7 @@ def dimension_table(problems: list[str], method: str, seeds: int, folder: Path) 
                     label = f"hidden {name}, {'paired' if paired else 'unpaired'}"
                     picked.setdefault(label, []).append(choose(dimensions, values, paired).dimension)
             for label, of in (("reconstruction, best", "reconstruction"), ("noise-free rates, best", "rates")):
-                picked.setdefault(label, []).append(dimensions[int(np.argmax([c[of] for c in cells]))])
+                picked.setdefault(label, []).append(dimensions[int(np.argmax([np.mean(c[of]) for c in cells]))])
         print(f"\n{problem}, {method}: {truth} latents; chosen by each seed, exact, and right or one more")
         for label, chosen in picked.items():
             exact, close = sum(d == truth for d in chosen), sum(d in (truth, truth + 1) for d in chosen)

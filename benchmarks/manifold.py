@@ -3,8 +3,8 @@
     python benchmarks/manifold.py [--steps 3] [--output manifold.json]
 
 The study's network on the whole sequence, on windows of it, and with sharpness-aware minimisation, which takes two gradients for a
-step. Each runs in a process of its own with 2 threads, whose largest resident size is read at its end; seconds are the best of the
-steps after the first. Bars: 5 s a step, 4 GiB.
+step; and the sequential model. Each runs in a process of its own with 2 threads, whose largest resident size is read at its end;
+seconds are the best of the steps after the first. Bars: 5 s a step, 4 GiB.
 """
 
 import argparse
@@ -22,6 +22,7 @@ import torch
 
 from neuroinf.datasets.populations import population
 from neuroinf.fits.bilstm_latents import BiLSTMTraining, hide, masked_error, windows
+from neuroinf.models.autoencoder import LatentAutoencoder
 from neuroinf.models.sharpness import SharpnessAware
 
 NEURONS, BINS, FACTORS, THREADS = 1131, 3510, 75, 2
@@ -65,6 +66,24 @@ def measured(how: BiLSTMTraining, steps: int, answer: Connection) -> None:
     answer.send((seconds, sum(p.numel() for p in network.parameters()), largest))
 
 
+def measured_sequential(window: int, steps: int, answer: Connection) -> None:
+    """The same of the sequential model, before its linear start: a step costs the same after it."""
+    torch.set_num_threads(THREADS)
+    x = np.random.default_rng(0).standard_normal((BINS, NEURONS), np.float32) + 1
+    data = torch.stack(windows(population(x, 1200.0, "trace"), window))
+    model = LatentAutoencoder(NEURONS, "trace", FACTORS).train()
+    optimizer = torch.optim.Adam(model.parameters(), model.lr)
+    draws, seconds = torch.Generator().manual_seed(0), []
+    for _ in range(steps + 1):
+        began = time.perf_counter()
+        optimizer.zero_grad()
+        model.loss(data, 1.0, draws).backward()
+        optimizer.step()
+        seconds.append(time.perf_counter() - began)
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    answer.send((seconds, sum(p.numel() for p in model.parameters()), largest))
+
+
 def alone(work: Any) -> Any:
     """What `work` sends, from a new process of its own: memory of another case cannot count."""
     context = multiprocessing.get_context("spawn")
@@ -88,8 +107,13 @@ def main() -> None:
         f"{'':36}{'parameters':>12}{'s / step':>10}{'slowest':>9}{'peak GiB':>10}  bars {SECONDS:g} s, {GIBIBYTES:g} GiB"
     )
     rows = {}
-    for name, how in CASES.items():
-        seconds, parameters, largest = alone(partial(measured, how, arguments.steps))
+    work = {name: partial(measured, how, arguments.steps) for name, how in CASES.items()}
+    work |= {
+        "sequential model, whole sequence": partial(measured_sequential, BINS, arguments.steps),
+        "sequential model, windows of 90 bins": partial(measured_sequential, 90, arguments.steps),
+    }
+    for name, measure in work.items():
+        seconds, parameters, largest = alone(measure)
         best, worst = min(seconds[1:]), max(seconds[1:])
         met = best <= SECONDS and largest <= GIBIBYTES
         verdict = "met" if met else "MISSED"

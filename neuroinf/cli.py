@@ -50,7 +50,6 @@ def train_command() -> NoReturn:
             return
         kinds = (
             (is_network_study, train_networks),
-            (is_dimension_study, study_dimensions),
             (is_population_study, train_latents),
             (is_selection, train_selection),
         )

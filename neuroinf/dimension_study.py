@@ -11,25 +11,24 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 from jsonargparse import ArgumentParser
 
 from neuroinf.configuration import one_line
 from neuroinf.datasets.generation import Simulation, generate
-from neuroinf.datasets.populations import PopulationData, simulated
+from neuroinf.datasets.populations import simulated
 from neuroinf.datasets.preprocessing import split_time
 from neuroinf.destinations import check_file, check_folder
 from neuroinf.errors import InputError
-from neuroinf.evaluation.dimension_table import SCORES, chosen, dimension_figure, dimension_table
+from neuroinf.evaluation.dimension import DimensionScore, score_dimension
+from neuroinf.evaluation.dimension_table import choices, dimension_figure, dimension_table
 from neuroinf.experiment import configurations
+from neuroinf.fits.autoencoder_latents import fit_autoencoder
 from neuroinf.fits.bilstm_latents import BiLSTMTraining, fit_bilstm
-from neuroinf.fits.latent_model import LatentFit, LatentModel
+from neuroinf.fits.latent_model import LatentFit
 from neuroinf.fits.linear_latents import fit_ppca
-
-Blocks = dict[str, list[float]]
 
 REFERENCE = "PPCA"
 
@@ -64,10 +63,11 @@ class DimensionStudy:
 
     @property
     def methods(self) -> dict[str, LatentFit]:
-        """PPCA; the network as published; the network trained on what is hidden from it."""
+        """PPCA; the sequential network; the published network, as published and trained on what is hidden from it."""
         masked = replace(self.bilstm, hidden=self.hidden)
         return {
             REFERENCE: fit_ppca,
+            "sequential": fit_autoencoder,
             "BiLSTM": lambda data, d: fit_bilstm(data, d, self.bilstm),
             "BiLSTM, entries hidden": lambda data, d: fit_bilstm(data, d, masked),
         }
@@ -157,7 +157,7 @@ def study_dimensions(arguments: Sequence[str]) -> Path:
     data = simulated(generate(study.simulation, study.path, workers=1))
     train, test = split_time(data, (study.train, 1 - study.train))
     (study.folder / "fits").mkdir(parents=True, exist_ok=True)
-    found: dict[str, dict[int, Blocks]] = {}
+    found: dict[str, list[DimensionScore]] = {}
     seconds: dict[str, dict[int, float]] = {}
     for method, fit in study.methods.items():
         for d in study.dimensions if method == REFERENCE else study.network_dimensions:
@@ -167,12 +167,14 @@ def study_dimensions(arguments: Sequence[str]) -> Path:
                 began = time.perf_counter()
                 model = fit(train, d)
                 taken = time.perf_counter() - began
-                scores = block_scores(model, train, test, study.hidden, study.folds, study.blocks, study.bilstm.seed)
+                score = score_dimension(
+                    model, train.mean, test, folds=study.folds, blocks=study.blocks, hidden=study.hidden
+                )
                 aside = file.with_suffix(".part")
-                aside.write_text(json.dumps({"seconds": taken, "scores": scores}))
+                aside.write_text(json.dumps({"seconds": taken, "scores": score.to_dict()}))
                 aside.rename(file)
             content = json.loads(file.read_text())
-            found.setdefault(method, {})[d] = content["scores"]
+            found.setdefault(method, []).append(DimensionScore.from_dict(content["scores"]))
             seconds.setdefault(method, {})[d] = content["seconds"]
     truth = test.factors[0].shape[1] if test.factors is not None else None
     origin = (
@@ -180,9 +182,12 @@ def study_dimensions(arguments: Sequence[str]) -> Path:
         f"{study.blocks} blocks of the test's time"
     )
     text = dimension_table(origin, found, seconds)
-    results = {"data": origin, "true_dimension": truth, "scores": found, "seconds": seconds}
-    results["chosen"] = {
-        method: {score: asdict(chosen(each, score)) for score in SCORES} for method, each in found.items()
+    results = {
+        "data": origin,
+        "true_dimension": truth,
+        "scores": {method: [score.to_dict() for score in scores] for method, scores in found.items()},
+        "seconds": seconds,
+        "chosen": {method: choices(scores) for method, scores in found.items()},
     }
     (study.folder / "results.json").write_text(json.dumps(results, indent=1))
     figure = dimension_figure(found, truth)
@@ -190,48 +195,3 @@ def study_dimensions(arguments: Sequence[str]) -> Path:
     (study.folder / "table.txt").write_text(text + "\n")
     print(text)
     return study.folder / "table.txt"
-
-
-def block_scores(
-    model: LatentModel, train: PopulationData, test: PopulationData, hidden: float, folds: int, blocks: int, seed: int
-) -> Blocks:
-    r"""Explained variance in each block of the test's time, by what the model was allowed to see.
-
-    .. math:: \mathrm{EV}_b = 1 - \sum_{t \in b, i} (\hat x_{ti} - x_{ti})^2 \Big/ \tfrac1B \sum_{t, i} (\bar x_i - x_{ti})^2
-
-    with the training's means, over the scored entries: all, seen ("reconstruction"); those of a random share, hidden
-    ("entries"); each neuron's, hidden with the other neurons of its fold ("neurons"); "rates" are the noise-free ones, all seen.
-
-    Returns:
-        A list of B values for each.
-    """
-    mean, rng = train.mean, np.random.default_rng(seed)
-    parts: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {score: [] for score in SCORES}
-
-    def add(score: str, rates: np.ndarray, truth: np.ndarray, scored: np.ndarray) -> None:
-        error = np.where(scored, rates - truth, 0.0).astype(np.float64)
-        base = np.where(scored, truth - mean, 0.0)
-        parts[score].append(((error**2).sum(1), (base**2).sum(1)))
-
-    for s, x in enumerate(test.activity):
-        everything = np.ones(x.shape, bool)
-        seen = model.infer(x).rates
-        add("reconstruction", seen, x, everything)
-        if test.rates is not None:
-            add("rates", seen, test.rates[s], everything)
-        some = rng.random(x.shape) < hidden
-        add("entries", model.infer(x, ~some).rates, x, some)
-        fold = rng.permutation(x.shape[1]) % folds
-        apart = np.empty_like(x)
-        for f in range(folds):
-            away = fold == f
-            apart[:, away] = model.infer(x, np.broadcast_to(~away, x.shape)).rates[:, away]
-        add("neurons", apart, x, everything)
-    return {score: _in_blocks(rows, blocks) for score, rows in parts.items() if rows}
-
-
-def _in_blocks(rows: list[tuple[np.ndarray, np.ndarray]], blocks: int) -> list[float]:
-    error, base = (np.concatenate(parts) for parts in zip(*rows, strict=True))
-    cut = np.array_split(np.arange(len(error)), blocks)
-    scale = base.mean()
-    return [float(1 - error[b].mean() / scale) for b in cut]

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from neuroinf.datasets.populations import PopulationData, population
-from neuroinf.dimension_study import block_scores, dimension_study, is_dimension_study, study_dimensions
+from neuroinf.dimension_study import dimension_study, is_dimension_study, study_dimensions
 from neuroinf.errors import InputError
-from neuroinf.evaluation.dimension_table import chosen, dimension_table
+from neuroinf.evaluation.dimension import DimensionScore, score_dimension
+from neuroinf.evaluation.dimension_table import choices, dimension_table
 from neuroinf.fits.latent_model import LatentEstimate
 
 STUDY = Path(__file__).resolve().parents[1] / "configs" / "studies" / "manifold.yaml"
@@ -50,12 +51,13 @@ def test_copying_pays_only_where_nothing_is_hidden() -> None:
     Copied: EV 1. From the others' mean: an error of 1 + 1/n of 2, so EV (1 - 1/n)/2 with n = 30: .483. The standard error over
     2,000 bins is below .02 (the signal's square has variance 2): five of them.
     """
-    scores = block_scores(Copying(), *common_signal(), hidden=0.25, folds=4, blocks=10, seed=0)
-    assert np.allclose(scores["reconstruction"], 1)
-    assert "rates" not in scores
-    for score in ("entries", "neurons"):
-        assert len(scores[score]) == 10
-        assert abs(np.mean(scores[score]) - 0.483) < 0.1
+    train, test = common_signal()
+    score = score_dimension(Copying(), train.mean, test, folds=4, blocks=10, hidden=0.25)
+    assert np.allclose(np.mean(score.reconstruction), 1)
+    assert score.rates is None
+    for values in (score.entries, score.neurons):
+        assert len(values) == 10
+        assert abs(np.mean(values) - 0.483) < 0.1
 
 
 def test_choice_by_hand() -> None:
@@ -63,15 +65,12 @@ def test_choice_by_hand() -> None:
     rng = np.random.default_rng(0)
     block = rng.standard_normal(10)
     wobble = np.tile([0.01, -0.01], 5)
-    scores = {
-        2: {"entries": list(block - 0.5)},
-        3: {"entries": list(block - 0.002 + wobble)},
-        4: {"entries": list(block)},
-    }
-    found = chosen(scores, "entries")
+    of = {2: block - 0.5, 3: block - 0.002 + wobble, 4: block}
+    scores = [DimensionScore(d, tuple(x), tuple(x), tuple(x), None) for d, x in of.items()]
+    found = choices(scores)["entries"]
     # differences of 3: .002 -+ .01, of standard error .0105/sqrt(10) = .0033 > .002, whatever the blocks themselves do
-    assert (found.best, found.within) == (4, 3)
-    assert found.low == 3 and found.high in (3, 4)
+    assert (found["best"], found["dimension"]) == (4, 3)
+    assert found["interval"][0] == 3 and found["interval"][1] in (3, 4)
     table = dimension_table("blocks", {"method": scores}, {"method": {2: 1.0, 3: 1.0, 4: 1.0}})
     assert "one SE" in table and "3 [3," in table
 
@@ -81,13 +80,13 @@ def test_small_study_continues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     table = study_dimensions(SMALL)
     results = json.loads((table.parent / "results.json").read_text())
     assert results["true_dimension"] == 2
-    assert results["chosen"]["PPCA"]["neurons"]["within"] == 2
-    assert set(results["scores"]["BiLSTM"]) == {"1", "2"}
+    assert results["chosen"]["PPCA"]["neurons"]["dimension"] == 2
+    assert [each["dimension"] for each in results["scores"]["BiLSTM"]] == [1, 2]
     assert (table.parent / "dimension.png").stat().st_size > 10_000
     first = table.read_text()
     capsys.readouterr()
     fits = sorted((table.parent / "fits").iterdir())
-    assert len(fits) == 4 + 2 + 2
+    assert len(fits) == 4 + 2 + 2 + 2
     fits[0].unlink()
     study_dimensions(SMALL)
     assert capsys.readouterr().err.count("latents") == 1  # one fit was missing, and one was made

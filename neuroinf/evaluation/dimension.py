@@ -28,12 +28,13 @@ from numpy.typing import NDArray
 
 from neuroinf.datasets.populations import PopulationData
 from neuroinf.errors import InputError
-from neuroinf.evaluation.latents import LEAST_RATE, explained_variance, poisson_gain, rate_r2
+from neuroinf.evaluation.latents import LEAST_RATE, poisson_gain
 from neuroinf.fits.latent_model import LatentFit, LatentModel
 
 FloatArray = NDArray[np.float64]
 
 FOLDS, BLOCKS, HIDDEN = 4, 10, 0.25
+RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -44,15 +45,15 @@ class DimensionScore:
         dimension: D.
         neurons: With a fold of neurons hidden, per block.
         entries: With random entries hidden, per block.
-        reconstruction: Explained variance of activity that is all seen: it misleads.
-        rates: R2 against the noise-free rates, where they are known.
+        reconstruction: Explained variance of activity that is all seen, per block: it misleads.
+        rates: The same of the noise-free rates, where they are known.
     """
 
     dimension: int
     neurons: tuple[float, ...]
     entries: tuple[float, ...]
-    reconstruction: float
-    rates: float | None
+    reconstruction: tuple[float, ...]
+    rates: tuple[float, ...] | None
 
     def to_dict(self) -> dict[str, Any]:
         """Of plain types."""
@@ -61,7 +62,9 @@ class DimensionScore:
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> DimensionScore:
         """From :meth:`to_dict`."""
-        return cls(**{**content, "neurons": tuple(content["neurons"]), "entries": tuple(content["entries"])})
+        neurons, entries, seen = (tuple(content[key]) for key in ("neurons", "entries", "reconstruction"))
+        rates = content["rates"]
+        return cls(content["dimension"], neurons, entries, seen, None if rates is None else tuple(rates))
 
 
 def score_dimension(
@@ -90,8 +93,8 @@ def score_dimension(
     """
     if not 2 <= folds <= test.neurons or not 2 <= blocks <= test.bins or not 0 < hidden < 1:
         raise InputError(
-            f"{test.name}: expected 2 to {test.neurons} folds of neurons, 2 to {test.bins} blocks of time and a hidden share between "
-            f"0 and 1, found {folds}, {blocks} and {hidden}"
+            f"{test.name}: expected 2 to {test.neurons} folds of neurons, 2 to {test.bins} blocks of time and a hidden "
+            f"share between 0 and 1, found {folds}, {blocks} and {hidden}"
         )
     rng = np.random.default_rng(seed)
     fold = _folds(test.group, folds)
@@ -110,8 +113,8 @@ def score_dimension(
         model.dimension,
         _block_scores(x, np.concatenate(apart), mean, every, test.kind, blocks),
         _block_scores(x, np.concatenate(mixed), mean, np.concatenate(masks), test.kind, blocks),
-        explained_variance(x, whole, mean),
-        None if test.rates is None else rate_r2(np.concatenate(test.rates), whole),
+        _block_scores(x, whole, mean, every, "trace", blocks),
+        None if test.rates is None else _block_scores(np.concatenate(test.rates), whole, mean, every, "trace", blocks),
     )
 
 
@@ -178,6 +181,23 @@ def choose(dimensions: Sequence[int], scores: NDArray[Any] | Sequence[Sequence[f
     )
 
 
+def choice_interval(
+    dimensions: Sequence[int], scores: NDArray[Any] | Sequence[Sequence[float]], rng: np.random.Generator
+) -> tuple[int, int]:
+    """5 and 95 % quantiles of the rule's choice over resampled blocks.
+
+    Args:
+        dimensions: Ascending.
+        scores: (dimensions, blocks).
+        rng: Of the blocks drawn.
+    """
+    values = np.asarray(scores, np.float64)
+    blocks = values.shape[1]
+    again = [choose(dimensions, values[:, rng.integers(0, blocks, blocks)]).dimension for _ in range(RESAMPLES)]
+    low, high = np.quantile(again, [0.05, 0.95], method="nearest")
+    return int(low), int(high)
+
+
 def _folds(group: NDArray[np.int64], folds: int) -> NDArray[np.int64]:
     fold = np.empty(len(group), np.int64)
     fold[np.argsort(group, kind="stable")] = np.arange(len(group)) % folds
@@ -185,7 +205,12 @@ def _folds(group: NDArray[np.int64], folds: int) -> NDArray[np.int64]:
 
 
 def _block_scores(
-    x: NDArray[np.float32], rates: NDArray[np.float32], mean: NDArray[Any], scored: NDArray[np.bool_], kind: str, blocks: int
+    x: NDArray[np.float32],
+    rates: NDArray[np.float32],
+    mean: NDArray[Any],
+    scored: NDArray[np.bool_],
+    kind: str,
+    blocks: int,
 ) -> tuple[float, ...]:
     if kind == "counts":
         gain = poisson_gain(x.astype(np.float64), rates, mean)

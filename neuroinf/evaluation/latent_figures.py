@@ -21,7 +21,7 @@ SHOWN_LATENTS = 5
 
 
 def score_against_dimension(scores: Sequence[DimensionScore], kind: str, truth: int | None = None) -> Figure:
-    """Scores of hidden activity with one standard error of the difference from the best, beside the reconstruction that misleads."""
+    """Scores of hidden activity, bars one standard error of the difference from the best, beside reconstruction, which misleads."""
     figure, (left, right) = _figure(9.5, 3.8, 1, 2)
     dimensions = [s.dimension for s in scores]
     unit = "bits per spike" if kind == "counts" else "explained variance"
@@ -35,11 +35,15 @@ def score_against_dimension(scores: Sequence[DimensionScore], kind: str, truth: 
         chosen = dimensions.index(choice.dimension)
         left.plot(choice.dimension, mean[chosen], "o", markersize=13, fillstyle="none", color=COLOURS[j])
     left.set(title="activity hidden from the model", xlabel="latents of the model", ylabel=f"{unit}, held-out time")
-    right.plot(dimensions, [s.reconstruction for s in scores], "-o", color=COLOURS[0], label="reconstruction of what is seen")
-    rates = [np.nan if s.rates is None else s.rates for s in scores]
+    right.plot(
+        dimensions, [np.mean(s.reconstruction) for s in scores], "-o", color=COLOURS[0], label="reconstruction of what is seen"
+    )
+    rates = [np.nan if s.rates is None else np.mean(s.rates) for s in scores]
     if np.isfinite(rates).any():
-        right.plot(dimensions, rates, "--s", color=COLOURS[1], label="noise-free rates, R² (truth)")
-    right.set(title="activity seen by the model", xlabel="latents of the model", ylabel="explained variance, held-out time")
+        right.plot(dimensions, rates, "--s", color=COLOURS[1], label="noise-free rates (truth)")
+    right.set(
+        title="activity seen by the model", xlabel="latents of the model", ylabel="explained variance, held-out time"
+    )
     for ax in (left, right):
         if truth is not None:
             ax.axvline(truth, color="black", linestyle=":", linewidth=1.2, label=f"truth: {truth}")

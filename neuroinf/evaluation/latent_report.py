@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neuroinf import __version__
 from neuroinf.construction import simulation_from_spec
@@ -30,7 +31,7 @@ from neuroinf.evaluation.latents import (
     rate_r2,
 )
 from neuroinf.evaluation.metrics import plain
-from neuroinf.fits.autoencoder_latents import fit_autoencoder
+from neuroinf.fits.autoencoder_latents import AutoencoderLatents, fit_autoencoder
 from neuroinf.fits.latent_model import LatentFit, LatentModel
 from neuroinf.fits.linear_dynamics import fit_lds
 from neuroinf.fits.linear_latents import fit_fa, fit_pca, fit_ppca
@@ -45,6 +46,7 @@ FAR, SHOWN, DPI = 20, 500, 130
 COLUMNS = {
     "hidden_neurons": "hidden neurons",
     "ev": "EV, all seen",
+    "ev_span": "EV of span",
     "rate_r2": "rate R2",
     "latent_r2": "latent R2",
     "latent_r2_back": "back",
@@ -86,6 +88,8 @@ def evaluate_latents(
         began = time.perf_counter()
         reference = fit(train, model.dimension)
         methods[name] = _scores(reference, train, test, time.perf_counter() - began)
+        if name == "PCA" and test.kind == "trace":
+            methods[name]["ev_span"] = methods[name]["ev"]
     scan: dict[str, Scan] = {}
     if dimensions:
         scan = {name: score_dimensions(fit, train, test, dimensions) for name, fit in SCANNED.items()}
@@ -135,6 +139,7 @@ def _scores(model: LatentModel, train: PopulationData, test: PopulationData, sec
         "hidden_neurons": float(np.mean(score.neurons)),
         "hidden_entries": float(np.mean(score.entries)),
         "ev": explained_variance(x, rates, train.mean),
+        "ev_span": _span(model, x, train.mean),
         "bits_per_spike": bits_per_spike(x, rates, train.mean) if test.kind == "counts" else None,
         "seconds": seconds,
     }
@@ -156,6 +161,13 @@ def _scores(model: LatentModel, train: PopulationData, test: PopulationData, sec
     return scores
 
 
+def _span(model: LatentModel, x: NDArray[np.float32], mean: NDArray[np.float64]) -> float | None:
+    """EV of the least-squares reconstruction in the span of the loadings: the network's, beside what PCA does."""
+    if isinstance(model, AutoencoderLatents) and model.network.kind == "trace":
+        return explained_variance(x, model.projected(x), mean)
+    return None
+
+
 def _scan_summary(scores: Scan) -> dict[str, Any]:
     """Scores of every dimension, and what each score chooses."""
     tried = [score.dimension for score in scores]
@@ -167,12 +179,12 @@ def _scan_summary(scores: Scan) -> dict[str, Any]:
             "dimension": score.dimension,
             "hidden_neurons": float(np.mean(score.neurons)),
             "hidden_entries": float(np.mean(score.entries)),
-            "ev": score.reconstruction,
-            "rate_r2": score.rates,
+            "ev": float(np.mean(score.reconstruction)),
+            "rates_ev": None if score.rates is None else float(np.mean(score.rates)),
         }
         for score in scores
     ]
-    best = tried[int(np.argmax([score.reconstruction for score in scores]))]
+    best = tried[int(np.argmax([np.mean(score.reconstruction) for score in scores]))]
     return {"chosen": chosen | {"reconstruction": best}, "scores": rows}
 
 
@@ -190,7 +202,8 @@ def latent_table(metrics: dict[str, Any]) -> str:
     lines += [
         "",
         "EV, all seen: each entry from a latent that has read it: noise that is copied counts as explained. Hidden neurons: a",
-        "quarter of them at a time, predicted from the others. Forecasts of the latents, R2; AR(1): each latent alone.",
+        "quarter of them at a time, predicted from the others. EV of span: least squares in the span of the read-out, as PCA does.",
+        "Forecasts of the latents, R2; AR(1): each latent alone.",
     ]
     for name, scan in metrics["dimensions"].items():
         chosen = scan["chosen"]

@@ -106,8 +106,8 @@ def latent_recovery(inferred: Values, true: Values, inferred_new: Values, true_n
 def coverage(truth: Values, mean: Values, sd: Values, alignment: Probe, level: float = 0.9) -> FloatArray:
     r"""Share of bins whose true latents lie in the central interval of the inferred ones, each inferred latent's own.
 
-    The posterior mean m is where the truth is expected, so the truth is regressed on it: :math:`E[z] = M m + c`. Truth is brought to the
-    inferred latents' axes by :math:`M^{-1} (z - c)`. The regression the other way would shrink it.
+    The posterior mean m is where the truth is expected, so the truth is regressed on it: :math:`E[z] = M m + c`. Truth is
+    brought to the inferred latents' axes by :math:`M^{-1} (z - c)`. The regression the other way would shrink it.
 
     Args:
         truth: True latents (T, D).
@@ -192,12 +192,17 @@ def forecasts(
             states.append(model.infer(x[max(0, origin + 1 - past) : origin + 1]).factors[-1])
             ahead.append(z[origin + 1 : origin + 1 + steps])
     if not states:
-        raise InputError(f"forecast: expected sequences of more than {steps} bins, found {[len(x) for x in activity][:3]}")
+        raise InputError(
+            f"forecast: expected sequences of more than {steps} bins, found {[len(x) for x in activity][:3]}"
+        )
     state = np.stack(states).astype(np.float64)
     powers = phi ** np.arange(1, steps + 1)[:, None]
     baseline = centre + (state - centre)[:, None] * powers
     return Forecasts(
-        alignment(model.forecast(state, steps)), alignment(baseline), np.stack(ahead).astype(np.float64), alignment(state)
+        alignment(model.forecast(state, steps)),
+        alignment(baseline),
+        np.stack(ahead).astype(np.float64),
+        alignment(state),
     )
 
 

@@ -110,7 +110,7 @@ class BiLSTMLatents:
     def infer(self, activity: NDArray[Any], observed: Mask | None = None) -> LatentEstimate:
         """Latents and reconstruction of one sequence (T, K); entries that are not observed are not read."""
         x, seen = sequence_and_mask(activity, observed, self.network.neurons)
-        mask = None if seen.all() else torch.from_numpy(seen)[None]
+        mask = None if seen.all() else torch.tensor(seen)[None]
         with torch.no_grad():
             factors = self.network.encode(torch.from_numpy(x.astype(np.float32))[None], mask)[0]
             rates = self.network.decode(factors)

@@ -4,8 +4,9 @@ r"""Smoothing of a linear Gaussian state space whose observations come as eviden
     z_1 \sim N(0, P), \qquad z_{t+1} = A z_t + w_t, \quad w_t \sim N(0, Q), \qquad
     p(x_t | z_t) \propto \exp\bigl(h_t \cdot z_t - \tfrac{1}{2} z_t^T J_t z_t\bigr)
 
-with :math:`h_t = C_o^T r_o^{-1} (x_o - b_o)` and :math:`J_t = C_o^T r_o^{-1} C_o` of the entries o observed in bin t. Only D x D
-matrices are inverted, however many neurons there are. Covariances do not depend on the activity: sequences whose masks are equal share them.
+with :math:`h_t = C_o^T r_o^{-1} (x_o - b_o)` and :math:`J_t = C_o^T r_o^{-1} C_o` of the entries o observed in bin t.
+Only D x D matrices are inverted, however many neurons there are. Covariances do not depend on the activity: sequences whose
+masks are equal share them.
 
 Source:
     Rauch, Tung and Striebel (1965), AIAA J 3:1445.

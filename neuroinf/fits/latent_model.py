@@ -64,9 +64,7 @@ LatentFit = Callable[[PopulationData, int], LatentModel]
 """Training data and a dimension to a model."""
 
 
-def sequence_and_mask(
-    activity: NDArray[Any], observed: Mask | None, neurons: int
-) -> tuple[NDArray[np.float64], Mask]:
+def sequence_and_mask(activity: NDArray[Any], observed: Mask | None, neurons: int) -> tuple[NDArray[np.float64], Mask]:
     """The activity (T, K) with zeros where it is not observed, and which entries (T, K) are.
 
     Raises:

@@ -165,7 +165,7 @@ def fit_fa(data: PopulationData, dimension: int) -> LinearLatents:
     noise = np.maximum(np.asarray(found.noise_variance_), LEAST_NOISE)
     loadings = np.asarray(found.components_).T
     # a rotation of the latents that makes their posterior covariance diagonal, the best seen first
-    values, turn = np.linalg.eigh(loadings.T @ (loadings / noise[:, None]))
+    turn = np.linalg.eigh(loadings.T @ (loadings / noise[:, None]))[1]
     loadings = loadings @ turn[:, ::-1]
     return _finished(data, loadings * scale[:, None], offset, noise * scale**2, 1.0)
 

@@ -31,8 +31,8 @@ class LatentAutoencoder(L.LightningModule):
         \log p(x_{tk} \mid z_t) \Big] - \beta\, \mathrm{KL}(q \,\|\, p) - \rho\, \langle \| \hat z_{t+s} - z_{t+s} \|^2 \rangle
 
     with z drawn from :math:`q(z \mid x_{\mathrm{observed}})`, a share h of the entries hidden (single ones in half of the windows,
-    whole neurons in the others), and :math:`\hat z_{t+s}` the generator's forecasts. :math:`\beta` rises from 0 to 1; forecasts count
-    from then on.
+    whole neurons in the others), and :math:`\hat z_{t+s}` the generator's forecasts. :math:`\beta` rises from 0 to 1, and forecasts
+    count from then on.
 
     val/loss is what hidden neurons cost: minus the mean log-likelihood of the entries of a quarter of the neurons, predicted from
     the others; val/loss_prior is that of each neuron's own mean and variance. val/reconstruction is the log-likelihood cost of

@@ -22,9 +22,10 @@ from torch import Tensor, nn
 
 Kind = Literal["counts", "trace"]
 
-NEWTON_STEPS = 2
+# after a first one, from the counts themselves; none changes a log rate by more than so much
+NEWTON_STEPS, LONGEST_STEP = 2, 1.0
 # log rates beyond these do not occur; the lower one keeps the curvature positive
-LOG_RATES = (-12.0, 6.0)
+LOG_RATES = (-12.0, 8.0)
 # of more latents than this the bin's own precision matrix is approximated by that of all neurons, times a number
 EXACT = 16
 
@@ -73,12 +74,16 @@ class PopulationReadout(nn.Module):
         # between the neuron's mean and the count itself: steps from either alone overshoot, for large counts or for small rates
         rate = (x + self.mean.clamp_min(1e-3)) / 2
         drive = rate.log()
-        mean, share = x.new_zeros(0), x.new_zeros(0)
+        weight = observed * rate
+        mean, share = self._solved(weight, (observed * (x - rate) + weight * (drive - self.offset)) @ c)
         for _ in range(NEWTON_STEPS):
-            weight = observed * rate
-            mean, share = self._solved(weight, (observed * (x - rate) + weight * (drive - self.offset)) @ c)
             drive = (self.offset + mean @ c.T).clamp(*LOG_RATES)
             rate = drive.exp()
+            weight = observed * rate
+            target, share = self._solved(weight, (observed * (x - rate) + weight * (drive - self.offset)) @ c)
+            # from rates far too small Newton's step overshoots exponentially
+            step = target - mean
+            mean = mean + step * (LONGEST_STEP / (step @ c.T).abs().amax(-1, keepdim=True).clamp_min(LONGEST_STEP))
         return mean, share
 
     def _solved(self, weight: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
@@ -104,7 +109,7 @@ class PopulationReadout(nn.Module):
         """Of each entry (..., K) of normalised activity, whose drive has a variance `spread` (..., K) besides."""
         if self.kind == "counts":
             drive = drive.clamp(*LOG_RATES)
-            expected = drive.exp() if spread is None else (drive + spread / 2).clamp(max=2 * LOG_RATES[1]).exp()
+            expected = drive.exp() if spread is None else (drive + spread / 2).clamp(max=LOG_RATES[1]).exp()
             return x * expected.log() - expected - torch.lgamma(x + 1)
         variance = self.log_noise.exp() + (0.0 if spread is None else spread)
         return -0.5 * ((x - drive).square() / variance + variance.log() + math.log(2 * math.pi))

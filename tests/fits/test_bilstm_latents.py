@@ -29,9 +29,7 @@ def r2(estimate: np.ndarray, truth: np.ndarray) -> float:
 FAST = {"iterations": 400, "window": 60, "dropout": 0.0}
 
 
-@pytest.mark.parametrize(
-    "how", [{}, {"hidden": 0.25}, {"rho": 0.02}, {"feedback": True}, {"batch": 8}]
-)
+@pytest.mark.parametrize("how", [{}, {"hidden": 0.25}, {"rho": 0.02}, {"feedback": True}, {"batch": 8}])
 def test_finds_the_rates_of_another_stretch(sequences, how) -> None:
     train, test, rates = sequences
     model = fit_bilstm(train, 2, BiLSTMTraining(**{**FAST, **how}))

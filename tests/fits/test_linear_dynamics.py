@@ -112,9 +112,7 @@ def test_standardised_system_is_the_same_process() -> None:
         new.transition @ new.transition.T + new.noise, np.eye(D), atol=1e-10
     )  # stationary covariance I
     for lag in range(4):
-        stationary = np.linalg.solve(
-            np.eye(D * D) - np.kron(s.transition, s.transition), s.noise.ravel()
-        ).reshape(D, D)
+        stationary = np.linalg.solve(np.eye(D * D) - np.kron(s.transition, s.transition), s.noise.ravel()).reshape(D, D)
         old = s.loadings @ np.linalg.matrix_power(s.transition, lag) @ stationary @ s.loadings.T
         np.testing.assert_allclose(
             new.loadings @ np.linalg.matrix_power(new.transition, lag) @ new.loadings.T, old, atol=1e-9
@@ -128,8 +126,8 @@ def test_fit_is_as_good_as_the_truth() -> None:
     seen = np.ones(held.shape, bool)
     held = held.astype(np.float32).astype(float)
     best, found = log_likelihood(truth, held, seen), log_likelihood(model.system, held, seen)
-    # the maximum likelihood's held-out deficit has mean p / 2 and variance near p / 2 + p / 2 nats for p = 20 * 5 + 9 + 6 - 9 free numbers: with
-    # 4 sd of sqrt(p), and as much again for a step rule that stops early
+    # the maximum likelihood's held-out deficit is near chi2_p / 2 plus a score of variance p, for p = 20 * 5 + 9 + 6 - 9 free
+    # numbers: mean p / 2, 4 sd of sqrt(p) each way, and as much again for a rule that stops early
     p = 106
     assert found > best - 2 * (p / 2 + 4 * np.sqrt(p))
     worse = fit_lds(population(x, 10.0, "trace"), 2)

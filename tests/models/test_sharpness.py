@@ -129,7 +129,9 @@ def test_schedulers_and_checkpoints_reach_the_base() -> None:
 
     again = nn.Parameter(w.detach().clone())
     other = SharpnessAware(torch.optim.Adam([again], lr=0.7), rho=0.1)
-    other.load_state_dict(copy.deepcopy(optimizer.state_dict()))  # as from a file; in memory the tensors would be shared
+    other.load_state_dict(
+        copy.deepcopy(optimizer.state_dict())
+    )  # as from a file; in memory the tensors would be shared
     assert other.param_groups[0]["lr"] == other.base.param_groups[0]["lr"] == 0.1 * 0.5**3
     optimizer.step(quadratic(w, h, optimizer))
     other.step(quadratic(again, h, other))
