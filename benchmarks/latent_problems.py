@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from neuroinf.datasets.populations import PopulationData, population
 from neuroinf.datasets.preprocessing import split_time
-from neuroinf.errors import InputError
+from neuroinf.fits.autoencoder_latents import fit_autoencoder
 from neuroinf.fits.bilstm_latents import BiLSTMTraining, fit_bilstm
-from neuroinf.fits.latent_model import LatentFit
+from neuroinf.fits.latent_model import LatentFit, LatentModel
 from neuroinf.fits.linear_dynamics import fit_lds
 from neuroinf.fits.linear_latents import fit_fa, fit_pca, fit_ppca
 from neuroinf.simulators import (
@@ -93,20 +93,13 @@ PROBLEMS: dict[str, Problem] = {
 }
 
 
-def published(data: PopulationData, dimension: int) -> object:
+# steps of the network's training in a scan: scores of hidden activity no longer change (LDS of 5: .556 after 150, 300 and 600)
+SCAN_STEPS = 200
+
+
+def published(data: PopulationData, dimension: int) -> LatentModel:
     """The manifold study's autoencoder, with its training's defaults."""
     return fit_bilstm(data, dimension, BiLSTMTraining())
-
-
-def network(data: PopulationData, dimension: int) -> object:
-    """This project's network."""
-    try:
-        fit = importlib.import_module("neuroinf.fits.autoencoder_latents").fit_autoencoder
-    except (ImportError, AttributeError) as error:
-        raise InputError(
-            f"network: expected neuroinf.fits.autoencoder_latents.fit_autoencoder, found none ({error})"
-        ) from error
-    return fit(data, dimension)
 
 
 METHODS: dict[str, LatentFit] = {
@@ -114,6 +107,7 @@ METHODS: dict[str, LatentFit] = {
     "ppca": fit_ppca,
     "fa": fit_fa,
     "lds": fit_lds,
-    "ae": published,  # type: ignore[dict-item]
-    "network": network,  # type: ignore[dict-item]
+    "ae": published,
+    "network": fit_autoencoder,
 }
+SCANNED: dict[str, LatentFit] = {**METHODS, "network": partial(fit_autoencoder, steps=SCAN_STEPS)}

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from latent_problems import METHODS, PROBLEMS
+from latent_problems import METHODS, PROBLEMS, SCANNED
 
 from neuroinf.datasets.populations import PopulationData
 from neuroinf.errors import InputError
@@ -148,7 +148,7 @@ def dimension_table(problems: list[str], method: str, seeds: int, folder: Path) 
             dimensions = [d for d in range(1, truth + EXTRA + 1) if d <= train.neurons]
 
             def make(d: int, train: PopulationData = train, test: PopulationData = test) -> Cell:
-                return score_dimension(METHODS[method](train, d), train.mean, test).to_dict()
+                return score_dimension(SCANNED[method](train, d), train.mean, test).to_dict()
 
             path = folder / "dimension" / method
             cells = [kept(path / f"{problem}-{seed}-d{d}.json", lambda d=d: make(d)) for d in dimensions]

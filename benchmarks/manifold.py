@@ -1,10 +1,11 @@
 """What one training step of a population of the manifold study's size takes: 1,131 neurons, 3,510 bins, 75 latents.
 
-    python benchmarks/manifold.py [--steps 3] [--output manifold.json]
+    python benchmarks/manifold.py [--steps 3] [--only sequential] [--output manifold.json]
 
 The study's network on the whole sequence, on windows of it, and with sharpness-aware minimisation, which takes two gradients for a
 step; and the sequential model. Each runs in a process of its own with 2 threads, whose largest resident size is read at its end;
-seconds are the best of the steps after the first. Bars: 5 s a step, 4 GiB.
+seconds are the best of the steps after the first, beside those that each thread computed for: other programs do not lengthen
+these. Bars: 5 s a step, 4 GiB.
 """
 
 import argparse
@@ -47,9 +48,9 @@ def measured(how: BiLSTMTraining, steps: int, answer: Connection) -> None:
     if how.rho is not None:
         optimizer = SharpnessAware(optimizer, how.rho)
     generator = torch.Generator().manual_seed(0)
-    seconds = []
+    seconds, computed = [], []
     for _ in range(steps + 1):
-        began = time.perf_counter()
+        began, before = time.perf_counter(), time.process_time()
         hidden = hide(data, how.hidden, generator) if how.hidden else None
 
         def closure(hidden: torch.Tensor | None = hidden) -> torch.Tensor:
@@ -62,8 +63,9 @@ def measured(how: BiLSTMTraining, steps: int, answer: Connection) -> None:
 
         optimizer.step(closure)
         seconds.append(time.perf_counter() - began)
+        computed.append((time.process_time() - before) / THREADS)
     largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    answer.send((seconds, sum(p.numel() for p in network.parameters()), largest))
+    answer.send((seconds, computed, sum(p.numel() for p in network.parameters()), largest))
 
 
 def measured_sequential(window: int, steps: int, answer: Connection) -> None:
@@ -73,15 +75,16 @@ def measured_sequential(window: int, steps: int, answer: Connection) -> None:
     data = torch.stack(windows(population(x, 1200.0, "trace"), window))
     model = LatentAutoencoder(NEURONS, "trace", FACTORS).train()
     optimizer = torch.optim.Adam(model.parameters(), model.lr)
-    draws, seconds = torch.Generator().manual_seed(0), []
+    draws, seconds, computed = torch.Generator().manual_seed(0), [], []
     for _ in range(steps + 1):
-        began = time.perf_counter()
+        began, before = time.perf_counter(), time.process_time()
         optimizer.zero_grad()
-        model.loss(data, 1.0, draws).backward()
+        model.loss([data], 1.0, draws).backward()
         optimizer.step()
         seconds.append(time.perf_counter() - began)
+        computed.append((time.process_time() - before) / THREADS)
     largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    answer.send((seconds, sum(p.numel() for p in model.parameters()), largest))
+    answer.send((seconds, computed, sum(p.numel() for p in model.parameters()), largest))
 
 
 def alone(work: Any) -> Any:
@@ -100,12 +103,12 @@ def alone(work: Any) -> Any:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--only", default="", help="cases whose name begins like this")
     parser.add_argument("--output", type=Path, default=None)
     arguments = parser.parse_args()
-    print(f"{NEURONS:,} neurons, {BINS:,} bins, {FACTORS} latents, {THREADS} threads")
-    print(
-        f"{'':36}{'parameters':>12}{'s / step':>10}{'slowest':>9}{'peak GiB':>10}  bars {SECONDS:g} s, {GIBIBYTES:g} GiB"
-    )
+    size = f"{NEURONS:,} neurons, {BINS:,} bins, {FACTORS} latents"
+    print(f"{size}, {THREADS} threads; bars {SECONDS:g} s a step, {GIBIBYTES:g} GiB")
+    print(f"{'':36}{'parameters':>12}{'s / step':>10}{'slowest':>9}{'computed':>10}{'peak GiB':>10}")
     rows = {}
     work = {name: partial(measured, how, arguments.steps) for name, how in CASES.items()}
     work |= {
@@ -113,12 +116,21 @@ def main() -> None:
         "sequential model, windows of 90 bins": partial(measured_sequential, 90, arguments.steps),
     }
     for name, measure in work.items():
-        seconds, parameters, largest = alone(measure)
-        best, worst = min(seconds[1:]), max(seconds[1:])
+        if not name.startswith(arguments.only):
+            continue
+        seconds, computed, parameters, largest = alone(measure)
+        best, worst, each = min(seconds[1:]), max(seconds[1:]), min(computed[1:])
         met = best <= SECONDS and largest <= GIBIBYTES
         verdict = "met" if met else "MISSED"
-        print(f"{name:36}{parameters:12,}{best:10.2f}{worst:9.2f}{largest:10.2f}  {verdict}", flush=True)
-        rows[name] = {"seconds": best, "slowest": worst, "peak_gib": largest, "parameters": parameters, "met": met}
+        print(f"{name:36}{parameters:12,}{best:10.2f}{worst:9.2f}{each:10.2f}{largest:10.2f}  {verdict}", flush=True)
+        rows[name] = {
+            "seconds": best,
+            "slowest": worst,
+            "computed": each,
+            "peak_gib": largest,
+            "parameters": parameters,
+            "met": met,
+        }
     if arguments.output is not None:
         arguments.output.write_text(json.dumps(rows, indent=1))
 

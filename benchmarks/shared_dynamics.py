@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from neuroinf.datasets.populations import PopulationData, population
-from neuroinf.dimension_study import block_scores
+from neuroinf.evaluation.dimension import score_dimension
+from neuroinf.fits.autoencoder_latents import fit_autoencoder
 from neuroinf.fits.bilstm_latents import BiLSTMTraining, fit_bilstm
 from neuroinf.fits.latent_model import LatentFit
 from neuroinf.fits.linear_latents import fit_fa, fit_ppca
@@ -28,6 +29,7 @@ SNR, HIDDEN, FOLDS, BLOCKS = 0.7, 0.25, 4, 10
 METHODS: dict[str, LatentFit] = {
     "PPCA": fit_ppca,
     "FA": fit_fa,
+    "sequential": fit_autoencoder,
     "BiLSTM": lambda data, d: fit_bilstm(
         data, d, BiLSTMTraining(iterations=600, hidden=HIDDEN, window=80, batch=8, dropout=0.0)
     ),
@@ -60,8 +62,9 @@ def compare(fit: LatentFit, seed: int, shared: bool) -> Scores:
     train, test, dimension = layers(seed, shared)
 
     def score(train: PopulationData, test: PopulationData, d: int) -> tuple[float, float]:
-        found = block_scores(fit(train, d), train, test, HIDDEN, FOLDS, BLOCKS, seed)
-        return float(np.mean(found["entries"])), float(np.mean(found["neurons"]))
+        model = fit(train, d)
+        found = score_dimension(model, train.mean, test, folds=FOLDS, blocks=BLOCKS, hidden=HIDDEN, seed=seed)
+        return float(np.mean(found.entries)), float(np.mean(found.neurons))
 
     together = score(train, test, dimension)
     apart = np.mean([score(train.of_group(g), test.of_group(g), FACTORS) for g in train.groups.tolist()], axis=0)

@@ -40,6 +40,7 @@ class DimensionStudy:
     Attributes:
         dimensions: To fit by the linear reference.
         network_dimensions: To fit by the networks.
+        sequential_steps: Of the sequential network's training.
         bilstm: Training of the published network, which sees and reconstructs every entry.
         hidden: Share of the entries hidden while the network is trained a second time; share hidden in the test.
         folds: Parts of the neurons, each hidden once in the test.
@@ -52,6 +53,7 @@ class DimensionStudy:
 
     dimensions: tuple[int, ...]
     network_dimensions: tuple[int, ...]
+    sequential_steps: int
     bilstm: BiLSTMTraining
     hidden: float
     folds: int
@@ -67,7 +69,7 @@ class DimensionStudy:
         masked = replace(self.bilstm, hidden=self.hidden)
         return {
             REFERENCE: fit_ppca,
-            "sequential": fit_autoencoder,
+            "sequential": lambda data, d: fit_autoencoder(data, d, steps=self.sequential_steps),
             "BiLSTM": lambda data, d: fit_bilstm(data, d, self.bilstm),
             "BiLSTM, entries hidden": lambda data, d: fit_bilstm(data, d, masked),
         }
@@ -95,6 +97,7 @@ def dimension_study(arguments: Sequence[str]) -> DimensionStudy:
     parser.add_argument(
         "--network_dimensions", type=list[int] | None, default=None, help="by networks; as `dimensions`"
     )
+    parser.add_argument("--sequential_steps", type=int, default=600, help="of the sequential network's training")
     parser.add_argument("--hidden", type=float, default=0.25, help="share of hidden entries")
     parser.add_argument("--folds", type=int, default=4, help="parts of the neurons")
     parser.add_argument("--blocks", type=int, default=10, help="stretches of the test's time")
@@ -112,6 +115,7 @@ def dimension_study(arguments: Sequence[str]) -> DimensionStudy:
     for key, fine, wanted in (
         ("dimensions", config.dimensions and min(config.dimensions) >= 1, "numbers from 1"),
         ("network_dimensions", networks and min(networks) >= 1, "numbers from 1"),
+        ("sequential_steps", config.sequential_steps >= 1, "at least 1"),
         ("hidden", 0 < config.hidden < 1, "a share between 0 and 1"),
         ("folds", config.folds >= 2, "at least 2"),
         ("blocks", config.blocks >= 2, "at least 2"),
@@ -127,6 +131,7 @@ def dimension_study(arguments: Sequence[str]) -> DimensionStudy:
     return DimensionStudy(
         tuple(sorted(set(config.dimensions))),
         tuple(sorted(set(networks))),
+        config.sequential_steps,
         built["bilstm"],
         config.hidden,
         config.folds,

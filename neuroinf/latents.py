@@ -32,11 +32,15 @@ class LatentCheckpoint(AutoencoderLatents):
         """A few lines on what it holds."""
         network, weights = self.network, sum(p.numel() for p in self.network.parameters())
         what = "spike counts" if network.kind == "counts" else "traces"
+        counts = [len(names) for names in self.sessions]
+        neurons = f"{counts[0]:,} neurons" if len(counts) == 1 else f"{len(counts)} sessions of {counts} neurons"
         lines = [
             f"{self.path}: {network.factors} latents of a population, {weights:,} weights",
-            f"  observes  {what} of {network.neurons:,} neurons in bins of {self.dt:g} ms",
+            f"  observes  {what} of {neurons} in bins of {self.dt:g} ms",
             f"  trained   {len(self.history)} epochs, {self.training_seconds:.0f} s, on {self.provenance['data']['path']}",
         ]
+        if network.inputs is not None:
+            lines.append(f"  infers    {network.inputs.inputs} inputs to the latents")
         if self.history:
             last = self.history[-1]
             lines.append(
@@ -60,13 +64,14 @@ def load_latents(path: str | Path) -> LatentCheckpoint:
     try:
         network = SequentialAutoencoder(**design | {"generator": tuple(design["generator"])})
         network.load_state_dict(weights)
-        dt, names = float(population["dt"]), tuple(map(str, population["names"]))
+        dt, sessions = float(population["dt"]), tuple(tuple(map(str, names)) for names in population["sessions"])
     except (InputError, KeyError, TypeError, RuntimeError) as error:
         raise InputError(f"{path}: the weights do not fit its own description: the file is damaged") from error
     return LatentCheckpoint(
         network.eval(),
         dt,
-        names,
+        sessions,
+        0,
         path,
         list(content["history"]),
         float(content["training_seconds"]),

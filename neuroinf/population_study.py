@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser
 
 from neuroinf.checkpoints import read_checkpoint
-from neuroinf.datasets.population_module import PopulationDataModule
+from neuroinf.datasets.population_module import PopulationDataModule, tensors
 from neuroinf.destinations import check_file, check_folder
 from neuroinf.errors import InputError
 from neuroinf.experiment import TrainingCLI, add_places, configurations, parse
@@ -24,7 +24,7 @@ from neuroinf.specification import specify
 from neuroinf.training import fit
 
 # arguments of the data module that say which bins were trained on
-KEPT = ("path", "test_sequences", "validation", "divide", "bins", "dt")
+KEPT = ("path", "sessions", "test_sequences", "validation", "divide", "bins", "dt")
 
 
 class PopulationCLI(TrainingCLI):
@@ -107,11 +107,11 @@ def train_latents(arguments: Sequence[str]) -> Path:
         data.setup("fit")  # reads the file: if it is damaged, nothing has been written yet
         train = data.train
         model.population = {
-            "dt": train.dt,
-            "kind": train.kind,
-            "names": list(train.names),
-            "group": train.group.tolist(),
-            "dimension": None if train.factors is None else train.factors[0].shape[1],
+            "dt": train[0].dt,
+            "kind": train[0].kind,
+            "sessions": [list(each.names) for each in train],
+            "group": [each.group.tolist() for each in train],
+            "dimension": None if train[0].factors is None else train[0].factors[0].shape[1],
         }
         model.provenance = {
             "data": {name: getattr(data, name) for name in KEPT},
@@ -121,7 +121,7 @@ def train_latents(arguments: Sequence[str]) -> Path:
         if last.is_file():
             read_checkpoint(last, "latents")
         else:
-            model.begin([torch.from_numpy(x) for x in train.activity])
+            model.begin([tensors(each) for each in train])
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.yaml").write_text(cli.written)
         cli.trainer.loggers = cli.loggers(folder)

@@ -86,7 +86,7 @@ def test_configuration_of_a_population_says_how_it_is_simulated(path: Path, else
 @pytest.mark.parametrize("path", POPULATIONS, ids=name)
 def test_configuration_of_a_population_makes_data_model_and_trainer(path: Path, elsewhere: Path) -> None:
     cli = population_study(["--config", str(path)])
-    assert cli.model.network.neurons == cli.datamodule.neurons and cli.trainer.max_epochs
+    assert [r.neurons for r in cli.model.network.readouts] == cli.datamodule.neurons and cli.trainer.max_epochs
     assert [entry.name for entry in elsewhere.iterdir()] == ["configs"]
 
 

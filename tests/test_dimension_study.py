@@ -16,6 +16,7 @@ from neuroinf.fits.latent_model import LatentEstimate
 STUDY = Path(__file__).resolve().parents[1] / "configs" / "studies" / "manifold.yaml"
 SMALL = [
     "--config", str(STUDY), "--dimensions=[1,2,3,4]", "--network_dimensions=[1,2]", "--bilstm.iterations=5", "--bilstm.batch=2",
+    "--sequential_steps=5",
     "--data.simulation.simulator.init_args.neurons=24", "--data.simulation.stimulus.init_args.duration=1440000",
     "--data.simulation.simulator.init_args.dynamics.init_args.dimension=2",
 ]  # fmt: skip

@@ -24,7 +24,8 @@ def infer_latents(checkpoint: Path, paths: Sequence[Path], output: Path | None, 
     """Read each recording, infer its latents and say how much of the activity they explain.
 
     With `output` each leaves an .npz file: `factors`, their standard deviations `sd` and the ends `low` and `high` of 90 %
-    intervals (bins, D), `rates` (bins, K), `sequence` (bins,) and `dt` (ms); and the first latents as a figure.
+    intervals (bins, D), `rates` (bins, K), `sequence` (bins,) and `dt` (ms), of a model with inputs `inputs` and `input_sd`
+    (bins, n); and the first latents as a figure.
 
     Raises:
         InputError: on a bad checkpoint or recording, other neurons, or two files of one name; nothing is written or said then.
@@ -37,7 +38,7 @@ def infer_latents(checkpoint: Path, paths: Sequence[Path], output: Path | None, 
     model = load_latents(checkpoint)
     recorded = [read_population(path, model.dt if _of_spikes(path) else None) for path in paths]
     for data in recorded:
-        model.check(data)
+        model.of(data)
     results: list[dict[str, Any]] = []
     for path, data in zip(paths, recorded, strict=True):
         began = time.perf_counter()
@@ -65,6 +66,11 @@ def infer_latents(checkpoint: Path, paths: Sequence[Path], output: Path | None, 
             factors, sd, rates = (
                 np.concatenate([getattr(each, k) for each in found]) for k in ("factors", "sd", "rates")
             )
+            inputs = {
+                name: np.concatenate([getattr(each, name) for each in found])
+                for name in ("inputs", "input_sd")
+                if found[0].inputs is not None
+            }
             np.savez(
                 output / f"{path.stem}_latents.npz",
                 factors=factors,
@@ -75,6 +81,7 @@ def infer_latents(checkpoint: Path, paths: Sequence[Path], output: Path | None, 
                 sequence=np.repeat(np.arange(len(data.activity)), [len(x) for x in data.activity]),
                 names=np.array(data.names),
                 dt=data.dt,
+                **inputs,  # pyright: ignore[reportArgumentType]
             )
             first = found[0]
             trajectories(first.factors[:SHOWN], first.sd[:SHOWN], None, data.dt).savefig(

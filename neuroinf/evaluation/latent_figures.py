@@ -36,7 +36,11 @@ def score_against_dimension(scores: Sequence[DimensionScore], kind: str, truth: 
         left.plot(choice.dimension, mean[chosen], "o", markersize=13, fillstyle="none", color=COLOURS[j])
     left.set(title="activity hidden from the model", xlabel="latents of the model", ylabel=f"{unit}, held-out time")
     right.plot(
-        dimensions, [np.mean(s.reconstruction) for s in scores], "-o", color=COLOURS[0], label="reconstruction of what is seen"
+        dimensions,
+        [np.mean(s.reconstruction) for s in scores],
+        "-o",
+        color=COLOURS[0],
+        label="reconstruction of what is seen",
     )
     rates = [np.nan if s.rates is None else np.mean(s.rates) for s in scores]
     if np.isfinite(rates).any():
@@ -53,14 +57,17 @@ def score_against_dimension(scores: Sequence[DimensionScore], kind: str, truth: 
     return figure
 
 
-def trajectories(aligned: Values, sd: Values | None, truth: Values | None, dt: float) -> Figure:
-    """Latents in time, with 90 % intervals, over the true ones.
+def trajectories(
+    aligned: Values, sd: Values | None, truth: Values | None, dt: float, reference: str = "true"
+) -> Figure:
+    """Latents in time, with 90 % intervals, over the true ones or those of a reference.
 
     Args:
         aligned: Inferred latents (T, D), in the true ones' axes where these are known.
         sd: Their standard deviations (T, D), in the same axes; None: not known.
-        truth: True latents (T, D).
+        truth: True latents (T, D), or the reference's in the same axes.
         dt: Bin, ms.
+        reference: What these are called.
     """
     rows = min(aligned.shape[1], SHOWN_LATENTS)
     figure, axes = _figure(9, 1.2 + 1.25 * rows, rows, 1)
@@ -71,7 +78,7 @@ def trajectories(aligned: Values, sd: Values | None, truth: Values | None, dt: f
             ax.fill_between(seconds, low, high, color=COLOURS[0], alpha=0.25, linewidth=0, label="90 % interval")
         ax.plot(seconds, aligned[:, d], color=COLOURS[0], linewidth=1.4, label="inferred")
         if truth is not None:
-            ax.plot(seconds, truth[:, d], color="black", linewidth=1, linestyle=":", label="true")
+            ax.plot(seconds, truth[:, d], color="black", linewidth=1, linestyle=":", label=reference)
         ax.axhline(0, **{**BASELINE, "linewidth": 0.8})
         ax.set_ylabel(f"latent {d + 1} (1)")
         if d + 1 < rows:

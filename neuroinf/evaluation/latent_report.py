@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -78,11 +79,11 @@ def evaluate_latents(
     check_folder(output, "--output")
     model = load_latents(checkpoint)
     for dimension in dimensions:
-        if not 1 <= dimension <= model.network.neurons:
-            raise InputError(f"--dimensions: expected 1 to {model.network.neurons}, the neurons, found {dimension}")
+        if not 1 <= dimension <= model.neurons:
+            raise InputError(f"--dimensions: expected 1 to {model.neurons}, the neurons, found {dimension}")
     train, test, origin = _data(model, data, trust)
-    model.check(train)
-    model.check(test)
+    model = model.of(test)
+    model.of(train)
     methods: dict[str, dict[str, Any]] = {"network": _scores(model, train, test, model.training_seconds)}
     for name, fit in REFERENCES.items():
         began = time.perf_counter()
@@ -122,12 +123,19 @@ def _data(
     module.prepare_data()
     train, val, test = module.parts()
     if path is None:
+        if len(module.data) > 1:
+            print(
+                f"of {len(module.data)} sessions the first one is scored: give another one's file by --data",
+                file=sys.stderr,
+            )
         origin = f"{kept['path']}, " + (
             "held-out time" if test is None else f"{len(test.activity)} held-out sequence(s)"
         )
         return train, val if test is None else test, origin
     found = read_population(path, kept["dt"])
-    return train, bin_activity(found, kept["bins"]) if kept["bins"] > 1 else found, str(path)
+    found = bin_activity(found, kept["bins"]) if kept["bins"] > 1 else found
+    # of the session that these neurons are of
+    return module.parts(model.of(found).session)[0], found, str(path)
 
 
 def _scores(model: LatentModel, train: PopulationData, test: PopulationData, seconds: float) -> dict[str, Any]:
@@ -216,7 +224,7 @@ def latent_table(metrics: dict[str, Any]) -> str:
         for row in scan["scores"]:
             lines.append(
                 f"{row['dimension']:>9}{_cell(row['hidden_neurons']):>16}{_cell(row['hidden_entries']):>16}{_cell(row['ev']):>14}"
-                f"{_cell(row['rate_r2']):>10}"
+                f"{_cell(row['rates_ev']):>10}"
             )
     return "\n".join(lines)
 

@@ -25,12 +25,16 @@ class LatentEstimate:
         sd: Their standard deviation (T, D); nan from a method that gives none.
         rates: Expected activity of every neuron per bin (T, K), in the activity's own unit; of those not observed too.
         rate_sd: Standard deviation of the rates (T, K), or None.
+        inputs: Inferred inputs to the latents (T, n), from a model that has them.
+        input_sd: Their standard deviation (T, n).
     """
 
     factors: Matrix
     sd: Matrix
     rates: Matrix
     rate_sd: Matrix | None = None
+    inputs: Matrix | None = None
+    input_sd: Matrix | None = None
 
 
 class LatentModel(Protocol):

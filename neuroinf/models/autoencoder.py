@@ -1,14 +1,16 @@
-"""Training of a latent autoencoder on windows of one population's activity."""
+"""Training of a latent autoencoder on windows of the activity of one population, or of several that share their latents."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import lightning as L
 import torch
 from torch import Tensor, nn
 
+from neuroinf.datasets.population_module import SessionWindows
 from neuroinf.errors import InputError
 from neuroinf.networks.evidence import Kind
 from neuroinf.networks.sequential_autoencoder import SequentialAutoencoder
@@ -39,12 +41,13 @@ class LatentAutoencoder(L.LightningModule):
     entries that the encoder did see: it falls with every further latent, and chooses none.
 
     Args:
-        neurons: K.
+        neurons: K, or those of each session.
         kind: counts or trace.
         factors: D.
         channels: Of the encoder's convolutions.
         levels: Of the encoder's dilated convolutions.
         generator: Widths of the generator's hidden layers; none: linear dynamics.
+        inputs: Number of inputs to the latents that are inferred; 0: none.
         hidden: h, of the entries.
         emphasis: w, on the hidden entries.
         rollout: Steps of the forecasts that are compared with what was inferred; 0: none.
@@ -63,12 +66,13 @@ class LatentAutoencoder(L.LightningModule):
 
     def __init__(
         self,
-        neurons: int,
+        neurons: int | list[int],
         kind: Kind,
         factors: int,
         channels: int = 48,
         levels: int = 5,
         generator: tuple[int, ...] = (64, 64),
+        inputs: int = 0,
         hidden: float = 0.25,
         emphasis: float = 0.2,
         rollout: int = 10,
@@ -88,7 +92,7 @@ class LatentAutoencoder(L.LightningModule):
             if not fine:
                 raise InputError(f"model.{name}: expected {wanted}, found {value}")
         try:
-            self.network = SequentialAutoencoder(neurons, kind, factors, channels, levels, tuple(generator))
+            self.network = SequentialAutoencoder(neurons, kind, factors, channels, levels, tuple(generator), inputs)
         except InputError as error:
             raise InputError(f"model.{error}") from error
         self.design: dict[str, Any] = {
@@ -98,6 +102,7 @@ class LatentAutoencoder(L.LightningModule):
             "channels": channels,
             "levels": levels,
             "generator": list(generator),
+            "inputs": inputs,
         }
         self.hidden, self.emphasis, self.rollout, self.rollout_weight = hidden, emphasis, rollout, rollout_weight
         self.warm_up, self.lr = warm_up, lr
@@ -107,19 +112,19 @@ class LatentAutoencoder(L.LightningModule):
         self.provenance: dict[str, Any] = {}
         self.seconds = 0.0
 
-    def begin(self, sequences: list[Tensor]) -> None:
-        """Start at the linear solution of training data (T, K)."""
-        self.network.start(sequences)
+    def begin(self, sessions: Sequence[Sequence[Tensor]]) -> None:
+        """Start at the linear solution of training data, sequences (T, K) of each session."""
+        self.network.start(sessions)
         self.begun.fill_(True)
 
     def on_train_start(self) -> None:
         """A model that was given no training data to begin at begins at the loader's windows."""
         if not self.begun:
             batches = list(self.trainer.train_dataloader or [])
-            self.begin([window for batch in batches for window in batch])
+            self.begin([[x for windows in found for x in windows] for found in zip(*batches, strict=True)])
 
-    def training_step(self, batch: Tensor, batch_index: int) -> Tensor:
-        """Minus the bound of windows (B, T, K)."""
+    def training_step(self, batch: list[Tensor], batch_index: int) -> Tensor:
+        """Minus the bound of windows (B, T, K) of each session."""
         step, total = self.trainer.global_step, max(int(self.trainer.estimated_stepping_batches), 1)
         # of the step alone: a continued training draws what an uninterrupted one would have drawn
         draws = torch.Generator().manual_seed((torch.initial_seed() * STREAMS + step) % 2**63)
@@ -128,24 +133,33 @@ class LatentAutoencoder(L.LightningModule):
         self.log("train/loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(batch))
         return loss
 
-    def loss(self, batch: Tensor, beta: float, draws: torch.Generator) -> Tensor:
-        """Minus the bound, per bin, at one weight of KL and forecasts."""
-        network = self.network
-        x = network.readout.normalised(batch)
+    def loss(self, batch: Sequence[Tensor], beta: float, draws: torch.Generator) -> Tensor:
+        """Minus the bound, per bin, at one weight of KL and forecasts: mean over sessions, of each of which there are windows."""
+        losses = [self._loss(windows, session, beta, draws) for session, windows in enumerate(batch)]
+        return torch.stack(losses).mean()
+
+    def _loss(self, batch: Tensor, session: int, beta: float, draws: torch.Generator) -> Tensor:
+        network, readout = self.network, self.network.readout(session)
+        x = readout.normalised(batch)
         hide = self._hidden_entries(x, draws)
-        posterior = network.encode(x, (~hide).to(x.dtype))
-        noise = torch.randn(posterior.mean.shape, generator=draws).to(x.device)
-        z = posterior.mean + posterior.log_sd.exp() * noise
-        each = network.readout.log_likelihood(x, network.readout.drive(z))
+        posterior = network.encode(x, (~hide).to(x.dtype), session)
+        z = _sample(posterior.mean, posterior.log_sd, draws)
         bins = x.shape[0] * x.shape[1]
+        push, divergence = None, torch.zeros((), device=x.device)
+        if network.inputs is not None:
+            inputs = network.inputs(network.departures(posterior.mean))
+            push = _sample(inputs.mean, inputs.log_sd, draws) @ network.inputs.weights.T
+            divergence = network.inputs.divergence(inputs) / bins
+        divergence = divergence + network.divergence(posterior, z, push)
+        each = readout.log_likelihood(x, readout.drive(z))
         likelihood = (1 - self.emphasis) * each.sum() + self.emphasis / self.hidden * (each * hide).sum()
-        loss = beta * network.divergence(posterior, z) - likelihood / bins
+        loss = beta * divergence - likelihood / bins
         steps = min(self.rollout, x.shape[1] - 1)
         # at first the latents are noise and there is nothing to forecast
         if steps and beta == 1.0:
-            ahead = network.generator.roll(z[:, :-steps:ROLLOUT_STRIDE], steps)
-            later = posterior.mean.unfold(1, steps, 1)[:, 1::ROLLOUT_STRIDE].transpose(-1, -2)
-            loss = loss + self.rollout_weight * (ahead - later).square().mean()
+            pushed = None if push is None else _stretches(push, steps)
+            ahead = network.generator.roll(z[:, :-steps:ROLLOUT_STRIDE], steps, pushed)
+            loss = loss + self.rollout_weight * (ahead - _stretches(posterior.mean, steps)).square().mean()
         return loss
 
     def _hidden_entries(self, x: Tensor, draws: torch.Generator) -> Tensor:
@@ -155,26 +169,28 @@ class LatentAutoencoder(L.LightningModule):
         which = torch.rand((count, 1, 1), generator=draws) < WHOLE_NEURONS
         return torch.where(which, whole, entries).to(x.device)
 
-    def validation_step(self, batch: Tensor, batch_index: int) -> None:
-        """Costs of hidden neurons, of their own mean, and of what was seen: of windows (B, T, K)."""
-        readout, number = self.network.readout, batch.numel()
-        x = readout.normalised(batch)
+    def validation_step(self, batch: SessionWindows, batch_index: int) -> None:
+        """Costs of hidden neurons, of their own mean, and of what was seen."""
+        session, activity = batch
+        readout, number = self.network.readout(session), activity.numel()
+        x = readout.normalised(activity)
         scored = torch.zeros_like(x)
         folds = min(FOLDS, x.shape[2])
         for fold in range(folds):
             hide = (torch.arange(x.shape[2], device=x.device) % folds == fold).expand(x.shape)
-            scored = torch.where(hide, self._predicted(x, (~hide).to(x.dtype)), scored)
+            scored = torch.where(hide, self._predicted(x, (~hide).to(x.dtype), session), scored)
         floor = readout.log_likelihood(x, readout.mean.clamp_min(1e-3).log()) if readout.kind == "counts" else None
         if floor is None:
             floor = -0.5 * (x.square() + math.log(2 * math.pi))  # standard scores
+        seen = self._predicted(x, torch.ones_like(x), session)
         self.log("val/loss", -scored.mean(), batch_size=number)
         self.log("val/loss_prior", -floor.mean(), batch_size=number)
-        self.log("val/reconstruction", -self._predicted(x, torch.ones_like(x)).mean(), batch_size=number)
+        self.log("val/reconstruction", -seen.mean(), batch_size=number)
 
-    def _predicted(self, x: Tensor, observed: Tensor) -> Tensor:
+    def _predicted(self, x: Tensor, observed: Tensor, session: int) -> Tensor:
         """Log-likelihood of every entry, given the observed ones."""
-        mean, log_sd = self.network.encode(x, observed)
-        readout = self.network.readout
+        mean, log_sd = self.network.encode(x, observed, session)
+        readout = self.network.readout(session)
         return readout.log_likelihood(x, readout.drive(mean), (2 * log_sd).exp() @ readout.loadings.T.square())
 
     def on_validation_epoch_end(self) -> None:
@@ -195,12 +211,14 @@ class LatentAutoencoder(L.LightningModule):
         """AdamW, with the learning rate rising and falling once over the training."""
         network = self.network
         parts = [
-            {"params": list(network.readout.parameters()), "weight_decay": 0.0},
+            {"params": list(network.readouts.parameters()), "weight_decay": 0.0},
             {"params": [network.generator.linear, network.generator.log_noise], "weight_decay": 0.0},
             {"params": list(network.encoder.parameters()), "weight_decay": ENCODER_DECAY},
         ]
         if network.generator.mlp is not None:
             parts.append({"params": list(network.generator.mlp.parameters()), "weight_decay": GENERATOR_DECAY})
+        if network.inputs is not None:
+            parts.append({"params": list(network.inputs.parameters()), "weight_decay": 0.0})
         optimizer = torch.optim.AdamW(parts, lr=self.lr)
         steps = max(int(self.trainer.estimated_stepping_batches), 4)
         cycle = torch.optim.lr_scheduler.OneCycleLR(
@@ -227,3 +245,12 @@ class LatentAutoencoder(L.LightningModule):
         """Continue the learning curve and the clock."""
         content = checkpoint["neuroinf"]
         self.history, self.seconds = list(content["history"]), float(content["training_seconds"])
+
+
+def _sample(mean: Tensor, log_sd: Tensor, draws: torch.Generator) -> Tensor:
+    return mean + log_sd.exp() * torch.randn(mean.shape, generator=draws).to(mean.device)
+
+
+def _stretches(x: Tensor, steps: int) -> Tensor:
+    """What follows every so many bins of x (B, T, D): (B, starts, steps, D)."""
+    return x.unfold(1, steps, 1)[:, 1::ROLLOUT_STRIDE].transpose(-1, -2)

@@ -85,7 +85,7 @@ def test_interrupted_and_continued_training_is_the_uninterrupted_one(here: Path)
     command = [sys.executable, "-c", KILLED, "--config", "tiny.yaml"]
     # no pipes: what the killed process has started may hold them open
     quiet = subprocess.DEVNULL
-    first = subprocess.run(command, env=environment, stdin=quiet, stdout=quiet, stderr=quiet, timeout=120)
+    first = subprocess.run(command, env=environment, stdin=quiet, stdout=quiet, stderr=quiet, timeout=400)
     assert first.returncode == -9 and (run / "last.ckpt").is_file() and not (run / "model.ckpt").exists()
     checkpoint = train_latents(["--config", "tiny.yaml"])
     again = torch.load(checkpoint, weights_only=True)
@@ -98,7 +98,7 @@ def test_interrupted_and_continued_training_is_the_uninterrupted_one(here: Path)
 def test_checkpoint_is_self_contained_and_names_its_opener(here: Path) -> None:
     shutil.rmtree(here / "data")
     model = load_latents(here / "model.ckpt")
-    assert (model.dimension, model.network.neurons, model.dt) == (3, 8, 10.0)
+    assert (model.dimension, model.neurons, model.dt) == (3, 8, 10.0)
     found = model.infer(np.random.default_rng(0).standard_normal((50, 8)))
     assert found.factors.shape == (50, 3) and (found.sd > 0).all()
     with pytest.raises(InputError, match="load_latents"):

@@ -32,7 +32,7 @@ def rotation(seed: int, counts: bool = False) -> tuple[PopulationData, np.ndarra
 @pytest.fixture(scope="module", params=[False, True], ids=["traces", "counts"])
 def fitted(request: pytest.FixtureRequest) -> tuple[AutoencoderLatents, PopulationData, np.ndarray]:
     data, z = rotation(0, request.param)
-    return fit_autoencoder(data, D, seed=3, steps=60, channels=16, batch_size=4), data, z
+    return fit_autoencoder(data, D, seed=3, steps=40, channels=8, batch_size=4, window=60), data, z
 
 
 def readout(kind: str, factors: int = D) -> PopulationReadout:
@@ -116,9 +116,8 @@ def test_fit_recovers_latents_better_than_a_bin_alone(
         design = np.column_stack([factors, np.ones(len(z))])
         return float(np.linalg.lstsq(design, z, rcond=None)[1].sum() / ((z - z.mean(0)) ** 2).sum())
 
-    network = model.network
-    x = network.readout.normalised(torch.from_numpy(data.activity[0]))[None]
-    alone = network.readout.evidence(x, torch.ones_like(x))[0][0].detach().numpy()
+    x = model.readout.normalised(torch.from_numpy(data.activity[0]))[None]
+    alone = model.readout.evidence(x, torch.ones_like(x))[0][0].detach().numpy()
     assert unexplained(model.infer(data.activity[0]).factors) < unexplained(alone)
 
 
@@ -154,15 +153,15 @@ def test_same_seed_same_model_and_no_trace_in_the_global_generator() -> None:
 def test_intervals_become_wider_where_the_posterior_is_too_sure() -> None:
     """Standard deviations a tenth of what they were: the factors must be ten times larger."""
     data, _ = rotation(2)
-    model = fit_autoencoder(data, D, steps=40, channels=8, batch_size=4)
+    model = fit_autoencoder(data, D, steps=8, channels=4, batch_size=4, window=60)
     sequences = [torch.from_numpy(x) for x in data.activity]
     widths = model.network.widths.clone()
     with torch.no_grad():
         last = model.network.encoder.last.bias
         assert last is not None
         last[D:] -= float(np.log(2.0))
-    calibrate(model.network, sequences, torch.Generator().manual_seed(0))
-    torch.testing.assert_close(model.network.widths / widths, torch.full((D,), 2.0), atol=0.01, rtol=0)
+    calibrate(model.network, [sequences], torch.Generator().manual_seed(0))
+    torch.testing.assert_close(model.network.widths / widths, torch.full((1, D), 2.0), atol=0.01, rtol=0)
 
 
 def test_forecasts_are_the_generator_step_by_step(
