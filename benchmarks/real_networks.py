@@ -43,6 +43,7 @@ ROOT = Path(__file__).parents[1]
 FILES = {"rat CA1": "rat_ca1_linear_track.npz", "Aplysia": "aplysia_pedal_ganglion.npz"}
 MOST, WINDOW, SAMPLES = 8, 10_000.0, 40
 BIN, SD = 50.0, 400.0  # ms
+LEAST = 0.05  # of the mean, added to a course of rates
 NAMES = ("rate", "interval CV", "Fano factor in 50 ms")
 
 
@@ -124,7 +125,9 @@ def gain(activity: FloatArray, train: FloatArray, duration: float) -> float:
     counts = np.histogram(train, bins, (0, bins * BIN))[0]
     if not counts.sum():
         return np.nan
-    course = np.array([part.mean() for part in np.array_split(activity, bins)]) + 1e-3
+    course = np.array([part.mean() for part in np.array_split(activity, bins)])
+    # a course of zeros would be infinitely wrong about a single spike
+    course = course / max(float(course.mean()), 1e-9) + LEAST
     return float((counts * np.log2(course / course.mean())).sum() / counts.sum())
 
 
@@ -160,7 +163,7 @@ def examined(model: Estimator, name: str, recordings: list[NetworkRecording]) ->
         posterior, _ = infer_population(model, recording)
         outside += posterior.novelty is not None and posterior.novelty.outside
         if posterior.novelty is not None:
-            reasons.update(posterior.novelty.reasons)
+            reasons.update(reason.split(" (distance")[0] for reason in posterior.novelty.reasons)
             scores.append(posterior.novelty.p)
         means.append([posterior.mean[n] for n in names])
         ratios.append([posterior.sd_over_prior[n] or np.nan for n in names])

@@ -18,6 +18,7 @@ CONTENT = ("prior", "observation", "encoder", "density", "history", "training_se
 KINDS = {
     "amortized": ("the parameters of a recorded neuron", "neuroinf.load"),
     "selection": ("which of several models made a recording", "neuroinf.selection.load_selection"),
+    "latents": ("the latents of a population", "neuroinf.latents.load_latents"),
 }
 
 
@@ -45,7 +46,7 @@ def read_checkpoint(path: Path, kind: str | None = None) -> dict[str, Any]:
 
     Args:
         path: The file.
-        kind: What its network has to answer, a key of KINDS; None: either.
+        kind: What its network has to answer, a key of KINDS; None: any.
 
     Raises:
         InputError: if it is missing, damaged, of another program or kind, or holds anything but tensors and plain values.

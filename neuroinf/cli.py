@@ -39,13 +39,21 @@ def train_command() -> NoReturn:
     """`python train.py`."""
 
     def command(arguments: Sequence[str]) -> None:
+        from neuroinf.dimension_study import is_dimension_study, study_dimensions
         from neuroinf.network_study import is_network_study, train_networks
+        from neuroinf.population_study import is_population_study, train_latents
         from neuroinf.selection import is_selection, train_selection
         from neuroinf.training import train
 
-        chosen = (
-            train_networks if is_network_study(arguments) else train_selection if is_selection(arguments) else train
+        if is_dimension_study(arguments):
+            print(f"table: {study_dimensions(arguments)}")
+            return
+        kinds = (
+            (is_network_study, train_networks),
+            (is_population_study, train_latents),
+            (is_selection, train_selection),
         )
+        chosen = next((train_kind for is_kind, train_kind in kinds if is_kind(arguments)), train)
         checkpoint = chosen(arguments)
         if os.environ.get("LOCAL_RANK", "0") == "0":  # one process of several speaks
             print(f"checkpoint: {checkpoint}")

@@ -9,22 +9,24 @@ import pytest
 import yaml
 
 from neuroinf.commands.simulate import is_population, read_data, read_population
+from neuroinf.dimension_study import is_dimension_study
 from neuroinf.experiment import LOGGED, experiment
 from neuroinf.network_study import is_network_study
+from neuroinf.population_study import population_study
 from neuroinf.selection import is_selection, selection
+from neuroinf.sweeps.resolution import resolve
 
 ROOT = Path(__file__).resolve().parents[1]
-STUDIES = [path for path in ROOT.glob("configs/studies/*.yaml") if not is_network_study([f"--config={path}"])]
+STUDIES = [
+    path
+    for path in ROOT.glob("configs/studies/*.yaml")
+    if not is_network_study([f"--config={path}"]) and not is_dimension_study(["--config", str(path)])
+]
 SELECTIONS = sorted(path for path in ROOT.glob("configs/*.yaml") if is_selection(["--config", str(path)]))
 POPULATIONS = sorted(path for path in ROOT.glob("configs/*.yaml") if is_population(["--config", str(path)]))
 CONFIGS = sorted({*ROOT.glob("configs/*.yaml"), *STUDIES} - {*SELECTIONS, *POPULATIONS})
 EXAMPLES = sorted(ROOT.glob("docs/examples/*.yaml"))
-# sweeps of populations are of another kind of model, which `experiment` does not make
-SWEEPS = sorted(
-    path
-    for path in ROOT.glob("configs/sweeps/*.yaml")
-    if not any(f"configs/{population.name}" in path.read_text() for population in POPULATIONS)
-)
+SWEEPS = sorted(ROOT.glob("configs/sweeps/*.yaml"))
 
 
 def name(path: Path) -> str:
@@ -81,6 +83,13 @@ def test_configuration_of_a_population_says_how_it_is_simulated(path: Path, else
     assert [entry.name for entry in elsewhere.iterdir()] == ["configs"]
 
 
+@pytest.mark.parametrize("path", POPULATIONS, ids=name)
+def test_configuration_of_a_population_makes_data_model_and_trainer(path: Path, elsewhere: Path) -> None:
+    cli = population_study(["--config", str(path)])
+    assert [r.neurons for r in cli.model.network.readouts] == cli.datamodule.neurons and cli.trainer.max_epochs
+    assert [entry.name for entry in elsewhere.iterdir()] == ["configs"]
+
+
 def test_names_and_files_of_configurations_differ() -> None:
     """Else one would refuse the other's dataset, or continue its run."""
     loaded = [yaml.safe_load(path.read_text()) for path in [*CONFIGS, *SELECTIONS, *POPULATIONS, *EXAMPLES]]
@@ -108,7 +117,7 @@ def test_every_swept_key_changes_the_run(path: Path) -> None:
     for key, parameter in sweep["parameters"].items():
         runs = {}
         for value in tried(parameter):
-            cli = experiment([f"--config={ROOT / base}", f"--{key}={value}"])
+            cli = resolve([f"--config={ROOT / base}", f"--{key}={value}"])
             assert cli.config[key] == pytest.approx(value) if isinstance(value, float) else cli.config[key] == value
             runs[cli.folder] = value
         assert len(runs) == len(tried(parameter)), f"{key} does not change the run: {runs}"
@@ -118,7 +127,7 @@ def test_every_swept_key_changes_the_run(path: Path) -> None:
 def test_a_misspelt_swept_key_is_an_error(path: Path, key: str) -> None:
     base = yaml.safe_load(path.read_text())["command"][-2]
     with pytest.raises(ValueError, match=key.split(".")[1]):
-        experiment([f"--config={ROOT / base}", f"--{key}=0.1"])
+        resolve([f"--config={ROOT / base}", f"--{key}=0.1"])
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=name)

@@ -37,6 +37,13 @@ def evaluate_from_command_line(arguments: Sequence[str]) -> None:
         help="leave out fits, such as gradient_descent, the slowest",
     )
     parser.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help="a package of your own classes")
+    parser.add_argument(
+        "--dimensions",
+        type=int,
+        nargs="+",
+        default=[],
+        help="of a population's latents: also fit these numbers of latents, and find which each score chooses",
+    )
     options = parser.parse_args(list(arguments))
     if options.neurons is not None and options.neurons < 1:
         raise InputError(f"evaluate.py: --neurons must be at least 1, found {options.neurons}")
@@ -47,12 +54,28 @@ def evaluate_from_command_line(arguments: Sequence[str]) -> None:
     from neuroinf.checkpoints import checkpoint_kind, reads_populations
 
     output = options.output or Path("reports") / options.checkpoint.stem
-    populations = reads_populations(options.checkpoint)
-    unasked = ("noise", "without") if populations else ("networks", "restarts", "draws")
+    kind = checkpoint_kind(options.checkpoint)
+    if options.dimensions and kind != "latents":
+        raise InputError(
+            f"evaluate.py: --dimensions is of a population's latents, and {options.checkpoint} infers none; leave it out"
+        )
+    circuits = kind != "latents" and reads_populations(options.checkpoint)
+    unasked = ("noise", "without") if circuits else ("networks", "restarts", "draws")
     if given := [name for name in unasked if getattr(options, name)]:
-        what = "reads the spikes of populations" if populations else "does not read the spikes of populations"
+        what = "reads the spikes of populations" if circuits else "does not read the spikes of populations"
         raise InputError(f"evaluate.py: {options.checkpoint} {what}: expected no --{given[0]}; leave it out")
-    if populations:
+    if kind == "latents":
+        given = [name for name in ("neurons", "fits", "noise", "without") if getattr(options, name)]
+        if given:
+            raise InputError(
+                f"evaluate.py: {options.checkpoint} infers a population's latents: expected neither neurons to choose nor fits, "
+                f"found --{given[0]}; leave it out"
+            )
+        from neuroinf.evaluation.latent_report import evaluate_latents
+
+        evaluate_latents(options.checkpoint, options.data, output, options.dimensions, options.trust)
+        report = output / "latents.png"
+    elif circuits:
         from neuroinf.evaluation.mesoscopic_evaluation import evaluate_networks, planned
 
         plan = planned(
@@ -64,7 +87,7 @@ def evaluate_from_command_line(arguments: Sequence[str]) -> None:
         )
         evaluate_networks(options.checkpoint, options.data, output, plan=plan, trust=options.trust)
         report = output / "report.html"
-    elif checkpoint_kind(options.checkpoint) == "selection":
+    elif kind == "selection":
         given = [name for name in ("fits", "noise", "without") if getattr(options, name)]
         if given:
             raise InputError(

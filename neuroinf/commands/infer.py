@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from neuroinf.checkpoints import checkpoint_kind
 from neuroinf.commands.arguments import Arguments
 from neuroinf.commands.cells import Cell, recorded_cells
 from neuroinf.commands.infer_bins import infer_bins
 from neuroinf.commands.infer_channels import infer_channels
+from neuroinf.commands.infer_latents import infer_latents
 from neuroinf.commands.infer_populations import infer_populations
 from neuroinf.construction import simulation_from_spec
 from neuroinf.destinations import check_folder
@@ -55,6 +57,11 @@ def infer(arguments: Sequence[str]) -> None:
     options = parser.parse_args(list(arguments))
     if options.output is not None:
         check_folder(options.output, "neuroinf infer: --output")
+    if checkpoint_kind(options.checkpoint) == "latents":
+        if options.refine or options.sweeps is not None:
+            raise InputError(f"neuroinf infer: {options.checkpoint} reads populations: leave out --refine and --sweeps")
+        infer_latents(options.checkpoint, options.recordings, options.output, options.json)
+        return
     estimator = load(options.checkpoint, options.trust)
     if estimator.reads_populations:
         if options.refine or options.sweeps is not None:

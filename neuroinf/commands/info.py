@@ -34,6 +34,10 @@ def info(arguments: Sequence[str]) -> None:
             from neuroinf.selection import load_selection
 
             print(_selection(path, load_selection(path, options.trust)))
+        elif checkpoint_kind(path) == "latents":
+            from neuroinf.latents import load_latents
+
+            print(load_latents(path).describe())
         else:
             from neuroinf.inference import load
 

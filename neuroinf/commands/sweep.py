@@ -33,14 +33,12 @@ def sweep(arguments: Sequence[str]) -> None:
             raise InputError(f"neuroinf sweep: --{name} must be at least {least}, found {getattr(options, name)}")
     from neuroinf.sweeps.checks import check_sweep
     from neuroinf.sweeps.engine import run_sweep
-    from neuroinf.sweeps.storage import check_same, check_sweep_folder, described, open_study
+    from neuroinf.sweeps.storage import described, is_begun
     from neuroinf.sweeps.sweep_file import read_sweep
 
     read = read_sweep(options.file)
     folder: Path = options.output or Path("runs") / "sweeps" / options.file.stem
-    if check_sweep_folder(folder):
-        check_same(open_study(folder), described(read, options.seed), folder)
-    else:
+    if not is_begun(folder, described(read, options.seed)):
         try:
             check_sweep(read, options.seed)
         except InputError as error:

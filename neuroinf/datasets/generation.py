@@ -12,6 +12,7 @@ from neuroinf.datasets.shards import Shards, refuse_other
 from neuroinf.datasets.simulation import Simulation
 from neuroinf.datasets.workers import simulate_shards
 from neuroinf.errors import InputError
+from neuroinf.simulators.protocol import OfPopulations
 from neuroinf.specification import Plain, specify
 
 # a shard is simulated in memory
@@ -60,6 +61,8 @@ def generate(
             Shards(path, specification, shard_rows).discard()
             assert not leftover.exists()
         return path
+    if isinstance(simulation.simulator, OfPopulations):
+        simulation.rows(0, 1, *simulation.bank())  # a ratio out of reach shows only now; nothing is written then
     shards = Shards(path, specification, shard_rows)
     with shards.lock():
         try:

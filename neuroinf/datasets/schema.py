@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from neuroinf.datasets.arrays import ArrayFile, runs
-from neuroinf.datasets.designs import Design, in_words
+from neuroinf.datasets.description import described
+from neuroinf.datasets.designs import Design
 from neuroinf.datasets.layout import OFFSETS, STATUS, TIMES, UNIT
 from neuroinf.datasets.simulation import present
 from neuroinf.datasets.structure import check_structure
@@ -226,41 +227,7 @@ class Dataset:
 
     def describe(self) -> str:
         """A few lines on what the file holds."""
-        counts = np.bincount(self.status, minlength=len(STATUS))
-        kept = ", ".join(f"{name} {count:,}" for name, count in zip(STATUS, counts, strict=True) if count)
-        bank = self._arrays.stored("stimulus/waveform").shape
-        keys = ("neuroinf_version", "created", "root_seed")
-        version, created, seed = (self._arrays.attribute("", key) for key in keys)
-        lines = [
-            f"dataset {self.path}: {self.n:,} simulations of {self._arrays.json('', 'simulator')['class_path']}",
-            f"made by neuroinf {version} on {created} in {self.seconds:.1f} s, root seed {seed}",
-            f"size: {self.path.stat().st_size / 1e6:,.1f} MB",
-            f"status: {kept}",
-            f"stimulus: {bank[0]:,} waveforms of {bank[2] * self.stimulus_dt:g} ms at {self.stimulus_dt:g} ms, "
-            f"{bank[1]} input(s), unit {self._arrays.attribute('stimulus/waveform', 'unit')}",
-        ]
-        sweeps = f", {self.sweeps} sweeps each" if self.sweeps > 1 else ""
-        lines.append(f"neurons: {self.n // self.sweeps:,}{sweeps}; {in_words(self.design, self.prior)}")
-        lines += [f"channel {k}: {u}, every {self.record_dt:g} ms" for k, u in self.channels.items()]
-        for name, groups in self.groups.items():
-            if name == "spikes":
-                continue
-            shape = self._arrays.stored(f"response/{name}").shape
-            lines.append(f"  of {shape[1]:,} neurons in {len(np.unique(groups))} group(s), {shape[2]:,} samples a row")
-        for name, stored in self._arrays.all().items():
-            if name.startswith("latent/"):
-                unit = f", unit {stored.attrs['unit']}" if "unit" in stored.attrs else ""
-                lines.append(f"{name}: {' x '.join(f'{size:,}' for size in stored.shape[1:]) or '1'} a row{unit}")
-        if TIMES in self._arrays.all():
-            groups = self.groups.get("spikes")
-            of = "" if groups is None else f", of {len(groups):,} neurons in {len(np.unique(groups))} group(s)"
-            lines.append(f"spikes: {self._offsets[-1]:,}, {self._offsets[-1] / self.n:.1f} a row{of}")
-        low, high = self.parameters.min(0), self.parameters.max(0)
-        lines += [
-            f"parameter {name}: {a:.4g} to {b:.4g} {unit}"
-            for name, unit, a, b in zip(self.names, self.units, low, high, strict=True)
-        ]
-        return "\n".join(lines)
+        return described(self, self._arrays)
 
     # -- access ------------------------------------------------------------------------------------------------------
 

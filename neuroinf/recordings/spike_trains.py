@@ -47,9 +47,9 @@ def binned_trains(
         raise InputError(f"{name}: expected dt a positive number of ms, found {dt}")
     every = np.concatenate([np.zeros(0), *trains])
     if not len(every) or not np.isfinite(every).all():
-        raise InputError(
-            f"{name}: expected finite spike times, s, found {'one that is not' if len(every) else 'no spike'}"
-        )
+        bad = [(k, t) for k, train in enumerate(trains) for t in np.asarray(train)[~np.isfinite(train)]]
+        found = f"{bad[0][1]} in train {bad[0][0]}" if bad else "no spike"
+        raise InputError(f"{name}: expected finite spike times, s, found {found}")
     start = float(every.min()) if start is None else float(start)
     stop = float(every.max()) if stop is None else float(stop)
     # 0.1 s in bins of 10 ms are 10, whatever rounding makes of it

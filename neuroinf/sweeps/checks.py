@@ -60,21 +60,24 @@ def check_sweep(sweep: Sweep, seed: int) -> None:
             )
         if key in _PLACES:
             raise InputError(f"parameters.{key}: it names the run and does not change it; leave it out")
+    experiments = _Experiments(sweep)
     settings = _settings(sweep, seed)
     for key, of in sweep.swept.items():
-        _changes_configuration(sweep, key, of, settings[0])
+        _changes_configuration(experiments, key, of, settings[0])
     print("checking that every swept key changes the run", file=sys.stderr)
-    first = _experiment(sweep, settings[0])
+    first = experiments.fresh(settings[0])
     first.datamodule.prepare_data()
     batches = first_batches(first.datamodule)
+    sections = {key: key.partition(".")[0] for key in sweep.swept}
+    if "model" in sections.values():
+        _is_repeatable(first, experiments.fresh(settings[0]), batches)
     for key, of in sweep.swept.items():
-        section = key.partition(".")[0]
-        if section == "model":
-            _changes_training(sweep, key, of, settings, batches)
-        elif section == "data":
-            _changes_data(sweep, key, of, settings)
-        elif section == "readout":
-            _has_readout(sweep, key, settings)
+        if sections[key] == "model":
+            _changes_training(experiments, key, of, settings, batches)
+        elif sections[key] == "data":
+            _changes_data(experiments, key, of, settings)
+        elif sections[key] == "readout":
+            _has_readout(experiments, key, settings)
 
 
 def _settings(sweep: Sweep, seed: int) -> list[Values]:
@@ -83,8 +86,24 @@ def _settings(sweep: Sweep, seed: int) -> list[Values]:
     return [{key: of.quantile(float(rng.uniform())) for key, of in sweep.parameters.items()} for _ in range(SETTINGS)]
 
 
-def _experiment(sweep: Sweep, values: Values) -> TrainingCLI:
-    return resolve(arguments(sweep, values, _NOWHERE))
+class _Experiments:
+    """Experiments by their values. To make one takes longer than to train it for four steps: none is made in vain."""
+
+    def __init__(self, sweep: Sweep) -> None:
+        self._sweep, self._unused = sweep, dict[str, TrainingCLI]()
+
+    def seen(self, values: Values) -> TrainingCLI:
+        """To be looked at only."""
+        name = json.dumps(values, sort_keys=True, default=str)
+        if name not in self._unused:
+            self._unused[name] = resolve(arguments(self._sweep, values, _NOWHERE))
+        return self._unused[name]
+
+    def fresh(self, values: Values) -> TrainingCLI:
+        """To be trained."""
+        made = self.seen(values)
+        del self._unused[json.dumps(values, sort_keys=True, default=str)]
+        return made
 
 
 def _tried(of: Distribution) -> list[Any]:
@@ -95,30 +114,36 @@ def _tried(of: Distribution) -> list[Any]:
     return [values[place] for place in places]
 
 
-def _changes_configuration(sweep: Sweep, key: str, of: Distribution, others: Values) -> None:
+def _changes_configuration(experiments: _Experiments, key: str, of: Distribution, others: Values) -> None:
     """The run's folder is named after its configuration."""
-    if len({_experiment(sweep, others | {key: value}).folder for value in of.extremes}) == 1:
+    if len({experiments.seen(others | {key: value}).folder for value in of.extremes}) == 1:
         raise InputError(
             f"parameters.{key}: no effect: {_listed(of.extremes)} give the same configuration; a flag or a --config behind "
             f"${{args}} in the command overwrites it"
         )
 
 
-def _changes_training(sweep: Sweep, key: str, of: Distribution, settings: list[Values], batches: Batches) -> None:
-    def effect(values: Values) -> str:
-        return trained_digest(_experiment(sweep, values).model, batches)
-
-    if effect(settings[0]) != effect(settings[0]):
+def _is_repeatable(one: TrainingCLI, other: TrainingCLI, batches: Batches) -> None:
+    """Else every key would seem to have an effect."""
+    if trained_digest(one.model, batches) != trained_digest(other.model, batches):
         raise InputError(
-            f"parameters.{key}: the same configuration trained twice gave different weights: make the model take its "
-            f"randomness from torch's generator, else no key's effect can be told"
+            "the same configuration trained twice gave different weights: make the model take its randomness from torch's "
+            "generator, else no key's effect can be told"
         )
+
+
+def _changes_training(
+    experiments: _Experiments, key: str, of: Distribution, settings: list[Values], batches: Batches
+) -> None:
+    def effect(values: Values) -> str:
+        return trained_digest(experiments.fresh(values).model, batches)
+
     _differs(key, of, settings, effect, f"{EPOCHS * len(batches.train)} training steps")
 
 
-def _changes_data(sweep: Sweep, key: str, of: Distribution, settings: list[Values]) -> None:
+def _changes_data(experiments: _Experiments, key: str, of: Distribution, settings: list[Values]) -> None:
     def effect(values: Values) -> str:
-        data = _experiment(sweep, values).datamodule
+        data = experiments.fresh(values).datamodule
         simulation = getattr(data, "simulation", None)
         if simulation is not None:
             made[data.path].add(described := json.dumps(specify(simulation), sort_keys=True, default=str))
@@ -127,7 +152,7 @@ def _changes_data(sweep: Sweep, key: str, of: Distribution, settings: list[Value
         data.prepare_data()
         return first_batches(data).digest
 
-    first = _experiment(sweep, settings[0]).datamodule
+    first = experiments.seen(settings[0]).datamodule
     simulation = getattr(first, "simulation", None)
     simulated = set() if simulation is None else {json.dumps(specify(simulation), sort_keys=True, default=str)}
     made: defaultdict[str, set[str]] = defaultdict(set)
@@ -154,12 +179,11 @@ def _differs(key: str, of: Distribution, settings: list[Values], effect: Callabl
     )
 
 
-def _has_readout(sweep: Sweep, key: str, settings: list[Values]) -> None:
+def _has_readout(experiments: _Experiments, key: str, settings: list[Values]) -> None:
     """A second stage of no epochs is left out."""
     if key == "readout.epochs":
         return
-    experiments = (_experiment(sweep, others) for others in settings)
-    if all(cli.config.readout.epochs == 0 for cli in experiments):
+    if all(experiments.seen(others).config.readout.epochs == 0 for others in settings):
         raise InputError(f"parameters.{key}: no effect: readout.epochs is 0, there is no second stage")
 
 

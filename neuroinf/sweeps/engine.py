@@ -21,6 +21,8 @@ from neuroinf.errors import InputError
 from neuroinf.sweeps.running_trial import RunningTrial
 from neuroinf.sweeps.sampling import draw, pruner, sampler
 from neuroinf.sweeps.storage import (
+    ENDED,
+    NO_START,
     REASON,
     VALUES,
     best,
@@ -36,7 +38,6 @@ from neuroinf.sweeps.sweep_file import Sweep
 
 POLL = 0.1  # s between looks at the trials
 IDLE = 2.0  # and if all that is left is in the hands of other processes
-ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
 def run_sweep(sweep: Sweep, folder: Path, count: int, jobs: int = 1, seed: int = 0) -> Study:
@@ -154,6 +155,7 @@ class _Loop:
         self.running.remove(ended)
         ended.close()
         if code != 0 and not ended.pruned and first:  # nothing is told: once its cause is gone, it is run again
+            self.study.set_user_attr(NO_START, True)
             raise InputError(
                 f"the first trial ended with exit code {code}: {ended.last_line()} (see {ended.folder / 'log.txt'})"
             )
@@ -161,6 +163,7 @@ class _Loop:
             problem = f"metric.name: {self.sweep.metric} is never logged; trial {number} logged "
             problem += ", ".join(ended.names) or f"nothing (no metrics.csv in {ended.folder})"
             if first:
+                self.study.set_user_attr(NO_START, True)
                 raise InputError(problem)
             self._tell(ended, TrialState.FAIL, None, problem)
         elif ended.pruned and code != 0 and score is not None:

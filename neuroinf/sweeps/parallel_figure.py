@@ -13,11 +13,13 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator
 from numpy.typing import NDArray
 
 from neuroinf.sweeps.drivers import Effect, order, varying
 from neuroinf.sweeps.runs import Run, Runs
 
+Ticks = list[tuple[float, str]]
 FEW = 8  # values that get a place each
 LOGARITHMIC = 30.0  # ratio of largest to smallest above which an axis is logarithmic
 # the light end of the map is left out: it would not be seen on white
@@ -29,7 +31,8 @@ _MARKS = {"driver": "driver", "without effect": "no effect", "undecided": "undec
 def parallel_coordinates(found: Runs, effects: Sequence[Effect], seed: int = 0) -> Figure:
     """A panel for each sweep, since only its runs are comparable; its keys in the order of their effect, the metric last.
 
-    Dark lines are the best runs. Places are parted a little, so that lines through the same value are seen.
+    Dark thick lines are the best runs. Places are parted a little, so that lines through the same value are seen. Each key
+    has its verdict below it and the share that it explains, of all sweeps together, and the correlation in this sweep.
 
     Args:
         found: The runs.
@@ -46,8 +49,8 @@ def parallel_coordinates(found: Runs, effects: Sequence[Effect], seed: int = 0) 
         own = [run for run in found.runs if run.sweep == sweep]
         keys = varying(own)
         _panel(axis, own, [effect for effect in effects if effect.key in keys], found, rng, colours)
-        explained = "; %: share of the ranks' variance beyond the other keys" if panel == 0 else ""
-        axis.set_title(f"{sweep}: {len(own)} runs, dark the best{explained}", loc="left", fontsize=9)
+        explained = "; %: share of the ranks' variance beyond the other keys, all sweeps together" if panel == 0 else ""
+        axis.set_title(f"{sweep}: {len(own)} runs, dark and thick the best{explained}", loc="left", fontsize=9)
     return figure
 
 
@@ -72,53 +75,71 @@ def _panel(
     for i in np.argsort(-best_first):  # the best on top
         shade = DARKEST + (LIGHTEST - DARKEST) * best_first[i]
         axis.plot(across, parted[:, i], color=colours.to_rgba(shade), lw=2.0 - 1.3 * best_first[i])
-    for x, (_, ticks) in enumerate([*columns, scores]):
+    last = len(places) - 1
+    for x, (_, ticks, _) in enumerate([*columns, scores]):
         axis.axvline(x, color="black", lw=0.8)
+        outside = x in (0, last)  # there are no lines on that side
         for place, text in ticks:
             axis.text(
-                x + 0.02,
+                x - 0.03 if x == 0 else x + 0.03,
                 place,
                 text,
                 fontsize=7,
                 va="center",
-                bbox={"fc": "white", "ec": "none", "pad": 0.5, "alpha": 0.75},
+                ha="right" if x == 0 else "left",
+                zorder=5,
+                bbox=None if outside else {"fc": "white", "ec": "none", "pad": 0.6, "alpha": 0.9},
             )
-    axis.set_xlim(-0.05, len(places) - 0.7)
+    axis.set_xlim(-0.3, last + 0.3)
     axis.set_ylim(-0.08, 1.08)
     axis.set_yticks([])
-    axis.set_xticks(across, [*(_label(effect) for effect in effects), f"{found.metric}\n(score)"], fontsize=8)
+    labels = [_label(effect, runs[0].sweep, log) for effect, (_, _, log) in zip(effects, columns, strict=True)]
+    axis.set_xticks(across, [*labels, f"{found.metric}{_scale(scores[2])}\n(score)"], fontsize=8)
     axis.tick_params(length=0)
     for side in axis.spines.values():
         side.set_visible(False)
 
 
-def _label(effect: Effect) -> str:
-    strength = f"{100 * effect.partial:.0f} %"
-    if effect.correlation is not None:
-        strength = f"$\\rho$ = {effect.correlation.rho:+.2f}, {strength}"
-    return f"{effect.key}\n{_MARKS[effect.verdict]} ({strength})"
+def _label(effect: Effect, sweep: str, logarithmic: bool) -> str:
+    strength = f"{_MARKS[effect.verdict]}, {100 * effect.partial:.0f} %"
+    own = effect.by_sweep.get(sweep)
+    correlation = "" if own is None else f"\n$\\rho$ = {own.rho:+.2f}"
+    return f"{effect.key}{_scale(logarithmic)}\n{strength}{correlation}"
 
 
-def _places(values: list[Any], numeric: bool) -> tuple[NDArray[np.float64], list[tuple[float, str]]]:
-    """Heights from 0 to 1, nan where there is no value, and ticks."""
+def _scale(logarithmic: bool) -> str:
+    return " (log)" if logarithmic else ""
+
+
+def _places(values: list[Any], numeric: bool) -> tuple[NDArray[np.float64], Ticks, bool]:
+    """Heights from 0 to 1, nan where there is no value, ticks, and whether the axis is logarithmic."""
     there = [value for value in values if value is not None]
-    levels = sorted(set(there)) if numeric else sorted({json.dumps(v, sort_keys=True, default=str) for v in there})
     if not there:
-        return np.full(len(values), np.nan), []
-    if not numeric or len(levels) <= FEW:
-        heights = {level: i / (len(levels) - 1) if len(levels) > 1 else 0.5 for i, level in enumerate(levels)}
-        keys = (
-            values if numeric else [None if v is None else json.dumps(v, sort_keys=True, default=str) for v in values]
-        )
-        ticks = [(height, f"{level:.3g}" if numeric else str(level).strip('"')) for level, height in heights.items()]
-        return np.array([math.nan if key is None else heights[key] for key in keys]), ticks
-    low, high = float(levels[0]), float(levels[-1])
+        return np.full(len(values), np.nan), [], False
+    if not numeric:
+        return _levels([None if v is None else json.dumps(v, sort_keys=True, default=str).strip('"') for v in values])
+    if len(set(there)) <= FEW and len(set(there)) < len(there):  # values that come again were chosen from a list
+        return _levels(values)
+    low, high = float(min(there)), float(max(there))
     logarithmic = low > 0 and high / low > LOGARITHMIC
-    scaled = np.array([math.nan if v is None else math.log(v) if logarithmic else float(v) for v in values])
-    low, high = (math.log(low), math.log(high)) if logarithmic else (low, high)
-    marks = np.linspace(low, high, 5)
-    ticks = [((m - low) / (high - low), f"{math.exp(m) if logarithmic else m:.3g}") for m in marks]
-    return (scaled - low) / (high - low), ticks
+    numbers = np.array([math.nan if v is None else float(v) for v in values])
+    if logarithmic:
+        locator, numbers, low, high = LogLocator(subs=(1.0, 2.0, 5.0)), np.log(numbers), math.log(low), math.log(high)
+        marks = [float(mark) for mark in locator.tick_values(min(there), max(there))]
+        ticks = [(math.log(mark), mark) for mark in marks]
+    else:
+        ticks = [(float(mark), float(mark)) for mark in MaxNLocator(5).tick_values(low, high)]
+    room = high - low or 1.0
+    inside = [((at - low) / room, f"{mark:.6g}") for at, mark in ticks if low <= at <= high]
+    return (numbers - low) / room, inside, logarithmic
+
+
+def _levels(values: list[Any]) -> tuple[NDArray[np.float64], Ticks, bool]:
+    """The same distance between each two values."""
+    levels = sorted({value for value in values if value is not None})
+    heights = {level: i / (len(levels) - 1) if len(levels) > 1 else 0.5 for i, level in enumerate(levels)}
+    ticks = [(height, level if isinstance(level, str) else f"{level:.6g}") for level, height in heights.items()]
+    return np.array([math.nan if value is None else heights[value] for value in values]), ticks, False
 
 
 __all__ = ["parallel_coordinates"]

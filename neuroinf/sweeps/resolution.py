@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from neuroinf.experiment import TrainingCLI, experiment
 from neuroinf.network_study import is_network_study, network_study
+from neuroinf.population_study import is_population_study, population_study
 from neuroinf.selection import is_selection, selection
 
 
@@ -17,6 +18,8 @@ def resolve(arguments: Sequence[str]) -> TrainingCLI:
     """
     if is_network_study(arguments):
         return network_study(arguments)
+    if is_population_study(arguments):
+        return population_study(arguments)
     if is_selection(arguments):
         return selection(arguments)
     return experiment(arguments)

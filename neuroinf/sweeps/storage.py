@@ -7,6 +7,7 @@ import fcntl
 import io
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +26,8 @@ from neuroinf.sweeps.sweep_file import Sweep
 DATABASE = "study.db"
 STUDY = "sweep"
 SQLITE = b"SQLite format 3\0"
-SPECIFICATION, VALUES, REASON = "specification", "values", "reason"
+SPECIFICATION, VALUES, REASON, NO_START = "specification", "values", "reason", "no_start"
+ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
 def trial_folder(folder: Path, number: int) -> Path:
@@ -49,7 +51,8 @@ def check_sweep_folder(folder: Path) -> bool:
                 )
         return True
     # the lock and an unfinished database are what a sweep leaves that is killed in its first moment
-    if folder.is_dir() and any(entry.name != "lock" for entry in folder.iterdir()):
+    left = ("lock", f"{DATABASE}.part")
+    if folder.is_dir() and any(not entry.name.startswith(left) for entry in folder.iterdir()):
         raise InputError(
             f"{folder}: expected a new folder or one of a sweep, found other files: name another (--output)"
         )
@@ -86,11 +89,12 @@ def create_study(folder: Path, sweep: Sweep, seed: int) -> Study:
         InputError: if the folder holds another sweep.
     """
     wanted = described(sweep, seed)
-    if not check_sweep_folder(folder):
+    if not is_begun(folder, wanted):
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder / "lock"):
-            if not (folder / DATABASE).is_file():
+            if not is_begun(folder, wanted):  # another process may have been quicker
+                _clear(folder)
                 aside = folder / f"{DATABASE}.part"
                 aside.unlink(missing_ok=True)
                 storage = _storage(aside)
@@ -102,6 +106,46 @@ def create_study(folder: Path, sweep: Sweep, seed: int) -> Study:
     study = open_study(folder)
     check_same(study, wanted, folder)
     return study
+
+
+def is_begun(folder: Path, wanted: Plain) -> bool:
+    """Whether this sweep has been begun there. Another one whose first trial failed left nothing to keep, and does not count.
+
+    Raises:
+        InputError: if the folder holds another sweep, or something else.
+    """
+    if not check_sweep_folder(folder):
+        return False
+    study = open_study(folder)
+    changed = bool(differences(wanted, study.user_attrs.get(SPECIFICATION, {})))
+    if changed and NO_START in study.user_attrs and not study.get_trials(deepcopy=False, states=ENDED):
+        return False
+    check_same(study, wanted, folder)
+    return True
+
+
+def _clear(folder: Path) -> None:
+    """Remove what a sweep left whose first trial failed.
+
+    Raises:
+        InputError: if a trial is still at work.
+    """
+    if not (folder / DATABASE).is_file():
+        return
+    locks = [claim(folder, trial.number) for trial in open_study(folder).get_trials(deepcopy=False)]
+    try:
+        if None in locks:
+            raise InputError(
+                f"{folder}: expected no trial at work, found trial {locks.index(None)}: end it, or name another folder (--output)"
+            )
+        for number in range(len(locks)):
+            shutil.rmtree(trial_folder(folder, number))
+        (folder / "trials.csv").unlink(missing_ok=True)
+        (folder / DATABASE).unlink()  # last: killed before, the folder is still a sweep's
+    finally:
+        for lock in locks:
+            if lock is not None:
+                lock.close()
 
 
 def described(sweep: Sweep, seed: int) -> Plain:
@@ -182,4 +226,16 @@ def best(trial: FrozenTrial, maximize: bool) -> float | None:
     return (max if maximize else min)(values) if values else None
 
 
-__all__ = ["best", "check_same", "claim", "create_study", "described", "handle", "locked", "open_study", "unfinished"]
+__all__ = [
+    "ENDED",
+    "best",
+    "check_same",
+    "claim",
+    "create_study",
+    "described",
+    "handle",
+    "is_begun",
+    "locked",
+    "open_study",
+    "unfinished",
+]

@@ -131,12 +131,12 @@ def test_an_argument_that_lands_in_the_wrong_slot_is_refused(
     monkeypatch.syspath_prepend(str(place))
     encoder = {"class_path": "wrong_slot.Kept", "init_args": {"hidden": 8}}
     write_config(place / "tiny.yaml", tiny(SMALL | {"model.encoder": encoder}))
-    keys = {"model.encoder.init_args.dropout": {"values": [0.0, 0.5]}, "model.lr": {"min": 0.001, "max": 0.002}}
-    check_sweep(read_sweep(sweep_file(keys)), 0)
     threads = torch.get_num_threads()
-    with pytest.raises(InputError, match=r"init_args\.latent: no effect: 2, 3, 5 make different configurations, but 4"):
-        check_sweep(read_sweep(sweep_file(keys | {"model.encoder.init_args.latent": {"values": [2, 3, 5]}})), 0)
+    with pytest.raises(InputError, match=r"init_args\.latent: no effect: 2, 5 make different configurations, but 4"):
+        check_sweep(read_sweep(sweep_file({"model.encoder.init_args.latent": {"values": [2, 5]}})), 0)
     assert torch.get_num_threads() == threads
+    # of the same network, what is handed on
+    check_sweep(read_sweep(sweep_file({"model.encoder.init_args.dropout": {"values": [0.0, 0.5]}})), 0)
 
 
 GOOD = {"model.lr": {"values": [1.0e-3, 2.0e-3]}}

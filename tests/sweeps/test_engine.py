@@ -14,7 +14,7 @@ from optuna.study import Study
 
 from neuroinf.errors import InputError
 from neuroinf.sweeps.engine import run_sweep
-from neuroinf.sweeps.storage import open_study
+from neuroinf.sweeps.storage import claim, open_study
 from neuroinf.sweeps.sweep_file import Sweep
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,7 +45,7 @@ def starts(folder: Path) -> list[int]:
 def test_values_depend_on_seed_and_number_alone(fake: Callable[..., Sweep], tmp_path: Path, method: str) -> None:
     """Whatever the number of jobs, and whether they were drawn in one call or in three."""
     sweep = fake({"lr": {"values": [0.1, 0.2]}} if method == "grid" else None, method=method)
-    one = run_sweep(sweep, tmp_path / "one", 6, jobs=3)
+    one = run_sweep(sweep, tmp_path / "one", 6, jobs=1)
     for count in (1, 4, 6):
         parts = run_sweep(sweep, tmp_path / "parts", count, jobs=2)
     assert values(one) == values(parts)
@@ -88,11 +88,23 @@ def wait_for_epochs(folder: Path, trials: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGKILL]
+    ("number", "method"),
+    [
+        (signal.SIGINT, "random"),
+        pytest.param(signal.SIGTERM, "random", marks=pytest.mark.slow),
+        (signal.SIGKILL, "grid"),
+    ],
 )
-def test_interrupted_and_continued(fake: Callable[..., Sweep], tmp_path: Path, number: signal.Signals) -> None:
-    """Two trials are under way: they are run on under their own numbers, in their own folders, with their own values."""
-    sweep = fake({"pause": {"value": 0.4}, "epochs": {"value": 4}})
+def test_interrupted_and_continued(
+    fake: Callable[..., Sweep], tmp_path: Path, number: signal.Signals, method: str
+) -> None:
+    """Two trials are under way: they are run on under their own numbers, in their own folders, with the values that they
+    would have had without the interruption, one after the other."""
+    listed = {"lr": {"values": [0.1, 0.2, 0.3, 0.4]}, "width": {"value": 4}} if method == "grid" else {}
+    quick = run_sweep(fake(listed, method=method), tmp_path / "quick", 4)
+    constant = "values" if method == "grid" else "value"
+    times = {"pause": 0.25, "epochs": 4}
+    sweep = fake(listed | {key: {constant: [x] if method == "grid" else x} for key, x in times.items()}, method=method)
     folder = tmp_path / "sweep"
     process = start(folder, 4, 2)
     wait_for_epochs(folder, 2)
@@ -107,6 +119,7 @@ def test_interrupted_and_continued(fake: Callable[..., Sweep], tmp_path: Path, n
     study = run_sweep(sweep, folder, 4, jobs=2)
     assert states(study) == ["COMPLETE"] * 4 and values(study)[:2] == before
     assert len({v["lr"] for v in values(study)}) == 4
+    assert [v | times for v in values(quick)] == values(study)
     # all four epochs of each, none of them run twice
     assert all(sorted(trial.intermediate_values) == [1, 2, 3, 4] for trial in study.trials)
     assert all(n <= 2 for n in starts(folder))
@@ -125,7 +138,7 @@ def test_two_sweeps_in_one_folder_share_the_trials(fake: Callable[..., Sweep], t
 def test_hyperband_stops_all_but_the_best_and_keeps_their_epochs(fake: Callable[..., Sweep], tmp_path: Path) -> None:
     """Worse and worse trials, one after the other, each above the first at the first rung: they stop there."""
     sweep = fake(
-        {"lr": {"values": [0.1, 0.2, 0.3]}, "width": {"value": 4}, "pause": {"value": 0.25}, "epochs": {"value": 8}},
+        {"lr": {"values": [0.1, 0.2, 0.3]}, "width": {"value": 4}, "pause": {"value": 0.25}, "epochs": {"value": 6}},
         method="grid",
         early_terminate={"type": "hyperband", "min_iter": 2, "eta": 3},
     )
@@ -135,7 +148,7 @@ def test_hyperband_stops_all_but_the_best_and_keeps_their_epochs(fake: Callable[
         # at most an epoch went by between the table's and the program's end
         assert 2 <= len(trial.intermediate_values) <= 4
         assert (tmp_path / "sweep" / f"trial-{trial.number:04d}" / "run" / "metrics.csv").is_file()
-    assert len(study.trials[0].intermediate_values) == 8
+    assert len(study.trials[0].intermediate_values) == 6
 
 
 def test_no_trial_is_begun_beyond_the_target(fake: Callable[..., Sweep], tmp_path: Path) -> None:
@@ -157,6 +170,28 @@ def test_a_metric_that_is_never_logged(fake: Callable[..., Sweep], tmp_path: Pat
     with pytest.raises(InputError, match=r"loss is never logged; trial 0 logged train/loss, val/loss"):
         run_sweep(sweep, tmp_path / "sweep", 4)
     assert starts(tmp_path / "sweep") == [1]
+
+
+@pytest.mark.parametrize("wrong", [{"metric": {"name": "loss"}}, {"parameters": {"fail": {"value": "exit"}}}])
+def test_folder_of_a_sweep_whose_first_trial_failed_is_free(
+    fake: Callable[..., Sweep], tmp_path: Path, wrong: dict[str, Any]
+) -> None:
+    """The corrected file is run with the same command; nothing of the failed trial stays. A sweep with results is kept."""
+    with pytest.raises(InputError):
+        run_sweep(fake(**wrong), tmp_path / "sweep", 2)
+    with claim_of_first(tmp_path / "sweep"), pytest.raises(InputError, match="found trial 0: end it"):
+        run_sweep(fake(), tmp_path / "sweep", 2)
+    study = run_sweep(fake(), tmp_path / "sweep", 2)
+    assert states(study) == ["COMPLETE"] * 2 and starts(tmp_path / "sweep") == [1, 1]
+    with pytest.raises(InputError, match="found another one"):
+        run_sweep(fake(**wrong), tmp_path / "sweep", 2)
+
+
+def claim_of_first(folder: Path) -> Any:
+    """As a process that is at work on the first trial."""
+    lock = claim(folder, 0)
+    assert lock is not None
+    return lock
 
 
 def test_the_first_failure_ends_the_sweep_and_later_ones_do_not(fake: Callable[..., Sweep], tmp_path: Path) -> None:
