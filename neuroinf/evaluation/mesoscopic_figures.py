@@ -78,7 +78,9 @@ def activity(index: int, answers: Answers, windows: Sequence[Window], circuit: C
         network = shown.get("amortized")
         if network is not None and network.low is not None and network.high is not None:
             label = "90 % of a bin's rate (amortized)"
-            ax.fill_between(time, network.low[k], network.high[k], color="0.85", linewidth=0, label=label)
+            ax.fill_between(
+                time, _smooth(network.low[k]), _smooth(network.high[k]), color="0.85", linewidth=0, label=label
+            )
         ax.plot(time, _smooth(window.rates[k]), color="black", linewidth=1.6, label="truth")
         for name in ("initial_guess", "per_neuron_fit", "amortized"):
             answer = shown.get(name)
@@ -89,7 +91,9 @@ def activity(index: int, answers: Answers, windows: Sequence[Window], circuit: C
         ax.set_ylim(0, 1.6 * float(np.quantile(_smooth(window.rates[k]), 0.99)) + 1.0)
         ax.tick_params(labelbottom=k == m - 1)
     axes[1].legend(fontsize=7, ncols=6, loc="lower right", bbox_to_anchor=(1, 1), frameon=False, borderpad=0)
-    axes[-1].set_xlabel(f"time (s); rates smoothed, sd {SD:g} ms; interval of single bins of {DT:g} ms")
+    axes[-1].set_xlabel(
+        f"time (s); rates smoothed, sd {SD:g} ms, and so are the ends of the intervals of single bins of {DT:g} ms"
+    )
     return figure
 
 
