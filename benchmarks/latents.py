@@ -12,7 +12,7 @@ folder, and a stopped run continues where it was; delete a file to make it anew.
 | part | what is printed |
 |---|---|
 | linear | the table of `recovery` for PCA, PPCA, FA and LDS at the true dimension |
-| dimension | the chosen dimension of each seed by hidden neurons, hidden entries and reconstruction; paired and unpaired errors |
+| dimension | the chosen dimension of each seed by hidden neurons, hidden entries and reconstruction; by the rule and two variants |
 | recovery | R2 of rates, of latents both ways, explained variance, coverage, forecasts 1 and 20 bins ahead, valid time |
 """
 
@@ -46,6 +46,12 @@ from neuroinf.fits.latent_model import LatentModel
 
 STEPS, FAR, EXTRA = 90, 20, 4  # bins of a forecast, of its second score; dimensions tried beyond the true one
 Cell = dict[str, Any]
+# of the standard error; the first is the rule
+RULES: dict[str, dict[str, Any]] = {
+    "the rule": {},
+    "no margin": {"margin": 0.0},
+    "unpaired, no margin": {"paired": False, "margin": 0.0},
+}
 
 COLUMNS = {
     "rate_r2": "rate R2",
@@ -155,15 +161,14 @@ def dimension_table(problems: list[str], method: str, seeds: int, folder: Path) 
             curves.append(cells)
             scores = [DimensionScore.from_dict(c) for c in cells]
             for name, values in (("neurons", [s.neurons for s in scores]), ("entries", [s.entries for s in scores])):
-                for paired in (True, False):
-                    label = f"hidden {name}, {'paired' if paired else 'unpaired'}"
-                    picked.setdefault(label, []).append(choose(dimensions, values, paired).dimension)
+                for label, how in RULES.items():
+                    picked.setdefault(f"hidden {name}, {label}", []).append(choose(dimensions, values, **how).dimension)
             for label, of in (("reconstruction, best", "reconstruction"), ("noise-free rates, best", "rates")):
                 picked.setdefault(label, []).append(dimensions[int(np.argmax([np.mean(c[of]) for c in cells]))])
         print(f"\n{problem}, {method}: {truth} latents; chosen by each seed, exact, and right or one more")
         for label, chosen in picked.items():
             exact, close = sum(d == truth for d in chosen), sum(d in (truth, truth + 1) for d in chosen)
-            print(f"  {label:<28} {' '.join(map(str, chosen)):<32} {exact:>3}/{seeds} {close:>3}/{seeds}")
+            print(f"  {label:<36} {' '.join(map(str, chosen)):<32} {exact:>3}/{seeds} {close:>3}/{seeds}")
         results[problem] = {"true": truth, "chosen": picked, "curves": curves}
     return results
 

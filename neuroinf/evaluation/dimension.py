@@ -13,6 +13,10 @@ The rule: the smallest dimension whose score is within one standard error of the
 *difference* from the best over blocks. Blocks differ in how much there is to explain, and all dimensions share that: an unpaired
 standard error measures the blocks, not the doubt about the dimension, and grows with the variability of the signal.
 
+A latent that adds less than 0.5 % of the best score is not counted either, however sure the difference is. A network that
+smooths over time keeps gaining parts in a thousand from latents beyond the population's, which serve it as memory. The price:
+a latent that does carry less than that is not found.
+
 Source:
     Breiman, Friedman, Olshen and Stone (1984), Classification and Regression Trees, section 3.4.3 (the rule).
 """
@@ -35,6 +39,7 @@ FloatArray = NDArray[np.float64]
 
 FOLDS, BLOCKS, HIDDEN = 4, 10, 0.25
 RESAMPLES = 1000
+MARGIN = 0.005  # of the best score
 
 
 @dataclass(frozen=True)
@@ -138,7 +143,7 @@ class Choice:
     """The rule's choice.
 
     Attributes:
-        dimension: The smallest within one standard error of the best.
+        dimension: The smallest within one standard error, or the margin, of the best.
         best: The dimension of the highest score.
         error: Standard error that each dimension's deficit was held against.
         deficit: Best score minus each dimension's.
@@ -150,13 +155,19 @@ class Choice:
     deficit: tuple[float, ...]
 
 
-def choose(dimensions: Sequence[int], scores: NDArray[Any] | Sequence[Sequence[float]], paired: bool = True) -> Choice:
+def choose(
+    dimensions: Sequence[int],
+    scores: NDArray[Any] | Sequence[Sequence[float]],
+    paired: bool = True,
+    margin: float = MARGIN,
+) -> Choice:
     """The one-standard-error rule on scores (dimensions, blocks).
 
     Args:
         dimensions: Ascending.
         scores: Higher is better.
         paired: Standard error of the difference from the best over blocks; else of the best's own score.
+        margin: Part of the best score that is not worth a latent.
 
     Raises:
         InputError: if the shapes differ or a score is not finite.
@@ -171,7 +182,7 @@ def choose(dimensions: Sequence[int], scores: NDArray[Any] | Sequence[Sequence[f
     spread = difference if paired else np.broadcast_to(values[best], values.shape)
     error = spread.std(1, ddof=1) / np.sqrt(values.shape[1])
     deficit = difference.mean(1)
-    within = deficit <= error
+    within = deficit <= np.maximum(error, margin * max(float(values[best].mean()), 0.0))
     within[best] = True
     return Choice(
         int(dimensions[int(within.argmax())]),

@@ -42,7 +42,7 @@ def score_against_dimension(scores: Sequence[DimensionScore], kind: str, truth: 
         color=COLOURS[0],
         label="reconstruction of what is seen",
     )
-    rates = [np.nan if s.rates is None else np.mean(s.rates) for s in scores]
+    rates = [float("nan") if s.rates is None else float(np.mean(s.rates)) for s in scores]
     if np.isfinite(rates).any():
         right.plot(dimensions, rates, "--s", color=COLOURS[1], label="noise-free rates (truth)")
     right.set(
