@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from latent_problems import SCANNED
 from latents import kept
 
 from neuroinf.datasets.populations import PopulationData
@@ -31,11 +32,10 @@ from neuroinf.evaluation.latent_figures import score_against_dimension, trajecto
 from neuroinf.evaluation.latents import forecasts, probe
 from neuroinf.fits.autoencoder_latents import fit_autoencoder
 from neuroinf.fits.latent_model import LatentFit, LatentModel
-from neuroinf.fits.linear_dynamics import fit_lds
 from neuroinf.fits.linear_latents import fit_fa, fit_ppca
 from neuroinf.recordings.populations import read_population
 
-METHODS: dict[str, LatentFit] = {"network": fit_autoencoder, "FA": fit_fa, "PPCA": fit_ppca, "LDS": fit_lds}
+METHODS: dict[str, LatentFit] = {"network": SCANNED["network"], "FA": fit_fa, "PPCA": fit_ppca}
 DIMENSIONS = (1, 2, 3, 4, 5, 6, 8, 10)
 SHOWN, FAR = 400, 10  # bins of the figure; bins ahead of a forecast
 

@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from latent_problems import SCANNED
 
 from neuroinf.datasets.populations import PopulationData, population
 from neuroinf.evaluation.dimension import score_dimension
-from neuroinf.fits.autoencoder_latents import fit_autoencoder
 from neuroinf.fits.bilstm_latents import BiLSTMTraining, fit_bilstm
 from neuroinf.fits.latent_model import LatentFit
 from neuroinf.fits.linear_latents import fit_fa, fit_ppca
@@ -29,7 +29,7 @@ SNR, HIDDEN, FOLDS, BLOCKS = 0.7, 0.25, 4, 10
 METHODS: dict[str, LatentFit] = {
     "PPCA": fit_ppca,
     "FA": fit_fa,
-    "sequential": fit_autoencoder,
+    "sequential": SCANNED["network"],
     "BiLSTM": lambda data, d: fit_bilstm(
         data, d, BiLSTMTraining(iterations=600, hidden=HIDDEN, window=80, batch=8, dropout=0.0)
     ),

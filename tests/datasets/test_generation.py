@@ -96,7 +96,7 @@ def test_failed_rows_are_kept_and_named(simulation: Make, tmp_path: Path) -> Non
     gain, status = file.parameters[:, file.names.index("gain")], np.array(STATUS)[file.status]
     spikes = file.rows(range(300)).spikes
     assert spikes is not None
-    assert set(status) == set(STATUS)
+    assert set(status) == set(STATUS) - {"saturated"}  # which only networks can be
     assert (status[gain < 0.1] == "non_finite").all()
     assert (status[(gain >= 0.1) & (gain < 0.2)] == "silent").all()
     assert (status[(gain >= 0.2) & (gain < 0.3)] == "terminated").all()
