@@ -12,7 +12,7 @@ from neuroinf.commands.simulate import is_population, read_data, read_population
 from neuroinf.dimension_study import is_dimension_study
 from neuroinf.experiment import LOGGED, experiment
 from neuroinf.network_study import is_network_study
-from neuroinf.population_study import population_study
+from neuroinf.population_study import is_population_study, population_study
 from neuroinf.selection import is_selection, selection
 from neuroinf.sweeps.resolution import resolve
 
@@ -24,7 +24,10 @@ STUDIES = [
 ]
 SELECTIONS = sorted(path for path in ROOT.glob("configs/*.yaml") if is_selection(["--config", str(path)]))
 POPULATIONS = sorted(path for path in ROOT.glob("configs/*.yaml") if is_population(["--config", str(path)]))
-CONFIGS = sorted({*ROOT.glob("configs/*.yaml"), *STUDIES} - {*SELECTIONS, *POPULATIONS})
+LATENTS = [path for path in POPULATIONS if is_population_study(["--config", str(path)])]
+# of some networks only how they are simulated is configured
+DATA_ALONE = [path for path in POPULATIONS if "model" not in yaml.safe_load(path.read_text())]
+CONFIGS = sorted({*ROOT.glob("configs/*.yaml"), *STUDIES} - {*SELECTIONS, *LATENTS, *DATA_ALONE})
 EXAMPLES = sorted(ROOT.glob("docs/examples/*.yaml"))
 SWEEPS = sorted(ROOT.glob("configs/sweeps/*.yaml"))
 
@@ -83,7 +86,7 @@ def test_configuration_of_a_population_says_how_it_is_simulated(path: Path, else
     assert [entry.name for entry in elsewhere.iterdir()] == ["configs"]
 
 
-@pytest.mark.parametrize("path", POPULATIONS, ids=name)
+@pytest.mark.parametrize("path", LATENTS, ids=name)
 def test_configuration_of_a_population_makes_data_model_and_trainer(path: Path, elsewhere: Path) -> None:
     cli = population_study(["--config", str(path)])
     assert [r.neurons for r in cli.model.network.readouts] == cli.datamodule.neurons and cli.trainer.max_epochs
@@ -92,7 +95,7 @@ def test_configuration_of_a_population_makes_data_model_and_trainer(path: Path, 
 
 def test_names_and_files_of_configurations_differ() -> None:
     """Else one would refuse the other's dataset, or continue its run."""
-    loaded = [yaml.safe_load(path.read_text()) for path in [*CONFIGS, *SELECTIONS, *POPULATIONS, *EXAMPLES]]
+    loaded = [yaml.safe_load(path.read_text()) for path in {*CONFIGS, *SELECTIONS, *POPULATIONS, *EXAMPLES}]
     for values in ([config["name"] for config in loaded], [config["data"]["path"] for config in loaded]):
         assert len(set(values)) == len(values)
 

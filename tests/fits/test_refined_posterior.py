@@ -191,6 +191,7 @@ def test_the_command_refines(
 
     path = tmp_path / "one.npz"
     np.savez(path, voltage=DATA.x[4, 0], stimulus=DATA.x[4, 2], spikes=DATA.spikes[4], dt=1.0)
+    monkeypatch.setattr(command, "checkpoint_kind", lambda _: "amortized")
     monkeypatch.setattr(command, "load", lambda *_: estimator(SD))
     command.infer(["given.ckpt", str(path)])
     plain = capsys.readouterr().out
