@@ -103,7 +103,7 @@ def test_interrupted_and_continued(
     listed = {"lr": {"values": [0.1, 0.2, 0.3, 0.4]}, "width": {"value": 4}} if method == "grid" else {}
     quick = run_sweep(fake(listed, method=method), tmp_path / "quick", 4)
     constant = "values" if method == "grid" else "value"
-    times = {"pause": 0.25, "epochs": 4}
+    times = {"pause": 0.8, "epochs": 4}
     sweep = fake(listed | {key: {constant: [x] if method == "grid" else x} for key, x in times.items()}, method=method)
     folder = tmp_path / "sweep"
     process = start(folder, 4, 2)
@@ -138,7 +138,7 @@ def test_two_sweeps_in_one_folder_share_the_trials(fake: Callable[..., Sweep], t
 def test_hyperband_stops_all_but_the_best_and_keeps_their_epochs(fake: Callable[..., Sweep], tmp_path: Path) -> None:
     """Worse and worse trials, one after the other, each above the first at the first rung: they stop there."""
     sweep = fake(
-        {"lr": {"values": [0.1, 0.2, 0.3]}, "width": {"value": 4}, "pause": {"value": 0.25}, "epochs": {"value": 6}},
+        {"lr": {"values": [0.1, 0.2, 0.3]}, "width": {"value": 4}, "pause": {"value": 0.8}, "epochs": {"value": 6}},
         method="grid",
         early_terminate={"type": "hyperband", "min_iter": 2, "eta": 3},
     )
