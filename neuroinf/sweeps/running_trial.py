@@ -51,6 +51,7 @@ class RunningTrial:
             start_new_session=True,
             pass_fds=(lock.fileno(),),
             env=environment(folder, threads),
+            preexec_fn=_interruptible,
         )
 
     @property
@@ -116,3 +117,8 @@ def environment(folder: Path, threads: int) -> dict[str, str]:
 
 
 __all__ = ["RunningTrial", "environment"]
+
+
+def _interruptible() -> None:
+    """A sweep in the background of a shell ignores SIGINT, and what it starts would too: trials are stopped by it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

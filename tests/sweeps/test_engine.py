@@ -76,6 +76,8 @@ def start(folder: Path, count: int, jobs: int) -> subprocess.Popen[str]:
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stderr=subprocess.PIPE,
         text=True,
+        # in the background of a shell the tests themselves ignore SIGINT
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
