@@ -131,3 +131,12 @@ def test_figures_show_the_truth_and_the_baseline() -> None:
     found = Forecasts(z[:10].reshape(2, 5, 2), z[:10].reshape(2, 5, 2), z[:10].reshape(2, 5, 2), z[:2])
     (ax,) = forecast_skill(found, 10.0, 4.0).axes
     np.testing.assert_allclose(np.asarray(ax.get_lines()[0].get_ydata(), float), 1.0)
+
+
+def test_margin_is_half_a_per_cent_of_the_best() -> None:
+    """Differences are the same in every block, so that the standard error is 0: the margin alone decides."""
+    block = np.linspace(0.5, 1.5, 10)
+    scores = [block - 0.006, block - 0.004, block]
+    assert choose([1, 2, 3], scores).dimension == 2
+    assert choose([1, 2, 3], scores, margin=0.0).dimension == 3
+    assert choose([1, 2, 3], scores, margin=0.01).dimension == 1
