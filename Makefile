@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# as many processes as cores; all tests of a file in one of them, so that what they share is made once
+PARALLEL := -n auto --maxprocesses 8 --dist loadfile
 
 .PHONY: install quickstart test test-slow lint benchmarks docs-figures clean
 
@@ -24,10 +26,10 @@ quickstart: install
 	@echo "report: $$(pwd)/reports/quickstart/report.html"
 
 test: install
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q $(PARALLEL)
 
 test-slow: install
-	$(BIN)/python -m pytest -q -m slow
+	$(BIN)/python -m pytest -q -m slow $(PARALLEL)
 
 lint: install
 	$(BIN)/ruff check .

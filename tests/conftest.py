@@ -1,8 +1,15 @@
 """Fixtures shared by all tests: where reference results and real recordings lie, if they are at hand."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # as many processes run as there are cores: torch's threads, which wait by turning, would only be in one another's way
+    # (before torch is imported, and in the environment, so that it holds for the programs that tests start)
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -30,19 +30,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from neuroinf.errors import InputError
 from neuroinf.simulators.circuit import Circuit
-from neuroinf.simulators.glm_draws import start_stream
 from neuroinf.simulators.mesoscopic_kernel import population_row
-from neuroinf.simulators.network_rows import (
-    Timing,
-    network_stimulus,
-    recorded_groups,
-    saturated,
-    spike_trains,
-    steps_of,
-)
+from neuroinf.simulators.network_rows import NetworkRows, Timing, recorded_groups, steps_of
 from neuroinf.simulators.protocol import Response
-from neuroinf.simulators.seeds import row_seeds
-from neuroinf.simulators.threads import in_threads
 
 Scheme = Literal["exponential", "euler"]
 Noise = Literal["binomial", "gaussian"]
@@ -123,52 +113,12 @@ class MesoscopicNetwork:
         Raises:
             InputError: for a wrong shape or an impossible value.
         """
-        couplings = self.circuit.couplings(theta)
-        n, populations = len(couplings.a), len(self.circuit.names)
-        x, bins = network_stimulus(stimulus, n, self.circuit)
-        per_bin, lead = self._timing.of(dt)
-        seeds = row_seeds(seed, n)
-        sizes = np.asarray(self.circuit.sizes, np.int64)
-        refractory = np.array([steps_of(time, self.step) for time in self.circuit.refractory])
-        synapse = np.asarray(self.circuit.synapse) / 1000.0
-        recorded = np.bincount(self.groups, minlength=populations).astype(np.int64)
-        rates, expected = np.zeros((2, n, populations, bins))
-        room = int((recorded * (bins * per_bin // (refractory + 1) + 1)).sum())
-
-        def simulate_rows(first: int, last: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-            found, stream = [], np.empty(4, np.uint64)
-            when, which = np.empty(room, np.int64), np.empty(room, np.int64)
-            for row in range(first, last):
-                start_stream(seeds[row], stream)
-                spikes = population_row(
-                    couplings.a[row],
-                    couplings.weights[row],
-                    couplings.mu[row],
-                    couplings.theta[row],
-                    synapse,
-                    refractory,
-                    sizes,
-                    recorded,
-                    x[row if len(x) > 1 else 0],
-                    lead,
-                    per_bin,
-                    self.step / 1000.0,
-                    steps_of(self.memory, self.step),
-                    self.scheme == "euler",
-                    self.noise == "gaussian",
-                    stream,
-                    rates[row],
-                    expected[row],
-                    when,
-                    which,
-                )
-                found.append((when[:spikes].copy(), which[:spikes].copy()))
-            return found
-
-        pieces = in_threads(simulate_rows, n, n)
-        return {
-            **spike_trains([row for piece in pieces for row in piece], self.step),
-            "latent/rates": rates,
-            "latent/expected": expected,
-            "saturated": saturated(rates, refractory, self.step),
-        }
+        rows = NetworkRows(self.circuit, self.groups, self._timing, theta, stimulus, dt, seed)
+        rates, expected = np.zeros((2, *rows.shape))
+        how = steps_of(self.memory, self.step), self.scheme == "euler", self.noise == "gaussian"
+        found = rows.simulate(
+            lambda row, given, stream, when, which: population_row(
+                *given, *how, stream, rates[row], expected[row], when, which
+            )
+        )
+        return {**found, "latent/rates": rates, "latent/expected": expected, "saturated": rows.saturated(rates)}

@@ -19,19 +19,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from neuroinf.simulators.circuit import Circuit
-from neuroinf.simulators.glm_draws import start_stream
 from neuroinf.simulators.microscopic_kernel import network_row
-from neuroinf.simulators.network_rows import (
-    Timing,
-    network_stimulus,
-    recorded_groups,
-    saturated,
-    spike_trains,
-    steps_of,
-)
+from neuroinf.simulators.network_rows import NetworkRows, Timing, recorded_groups
 from neuroinf.simulators.protocol import Response
-from neuroinf.simulators.seeds import row_seeds
-from neuroinf.simulators.threads import in_threads
 
 
 class MicroscopicNetwork:
@@ -90,48 +80,10 @@ class MicroscopicNetwork:
         Raises:
             InputError: for a wrong shape or an impossible value.
         """
-        couplings = self.circuit.couplings(theta)
-        n, populations = len(couplings.a), len(self.circuit.names)
-        x, bins = network_stimulus(stimulus, n, self.circuit)
-        per_bin, lead = self._timing.of(dt)
-        seeds = row_seeds(seed, n)
-        sizes = np.asarray(self.circuit.sizes, np.int64)
-        refractory = np.array([steps_of(time, self.step) for time in self.circuit.refractory])
-        synapse = np.asarray(self.circuit.synapse) / 1000.0
-        recorded = np.bincount(self.groups, minlength=populations).astype(np.int64)
-        counts = np.zeros((n, populations, bins), np.int64)
-        room = int((recorded * (bins * per_bin // (refractory + 1) + 1)).sum())
-
-        def simulate_rows(first: int, last: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-            found, stream = [], np.empty(4, np.uint64)
-            when, which = np.empty(room, np.int64), np.empty(room, np.int64)
-            for row in range(first, last):
-                start_stream(seeds[row], stream)
-                spikes = network_row(
-                    couplings.a[row],
-                    couplings.weights[row],
-                    couplings.mu[row],
-                    couplings.theta[row],
-                    synapse,
-                    refractory,
-                    sizes,
-                    recorded,
-                    x[row if len(x) > 1 else 0],
-                    lead,
-                    per_bin,
-                    self.step / 1000.0,
-                    stream,
-                    counts[row],
-                    when,
-                    which,
-                )
-                found.append((when[:spikes].copy(), which[:spikes].copy()))
-            return found
-
-        pieces = in_threads(simulate_rows, n, n)
-        rates = counts * (1000.0 / (dt * sizes[:, None]))
-        return {
-            **spike_trains([row for piece in pieces for row in piece], self.step),
-            "latent/rates": rates,
-            "saturated": saturated(rates, refractory, self.step),
-        }
+        rows = NetworkRows(self.circuit, self.groups, self._timing, theta, stimulus, dt, seed)
+        counts = np.zeros(rows.shape, np.int64)
+        found = rows.simulate(
+            lambda row, given, stream, when, which: network_row(*given, stream, counts[row], when, which)
+        )
+        rates = counts * (1000.0 / (dt * rows.sizes[:, None]))
+        return {**found, "latent/rates": rates, "saturated": rows.saturated(rates)}
