@@ -45,6 +45,42 @@ def test_rate_without_coupling_is_the_inverse_mean_interval(scheme: str, step: f
     assert abs(np.mean(rates) * mean - 1) < 3.9 / np.sqrt(1e5 * 10 / mean)
 
 
+@pytest.mark.parametrize("noise", ["binomial", "gaussian"])
+@pytest.mark.parametrize("scheme", ["exponential", "euler"])
+def test_expected_rate_is_that_of_the_equations(scheme: str, noise: str) -> None:
+    """Cohort by cohort from the activity that came out, once the cohorts of before are older than is followed."""
+    circuit = Circuit(
+        names=["E", "I"], sizes=[30, 20], connections=[[1, 1], [-1, -1]], a=[50.0, 80.0], J=[3.0, 5.0], mu=[9.0, 8.0],
+        synapse=[2.0, 3.0], refractory=[4.0, 2.0],
+    )  # fmt: skip
+    ages, steps, dt = 60, 400, 0.001
+    network = MesoscopicNetwork(circuit, 1.0, scheme, noise, burn_in=0.0, memory=float(ages))  # pyright: ignore[reportArgumentType]
+    external = np.random.default_rng(2).normal(0, 60, (2, steps))
+    response = network.simulate(circuit.truth[None], external[None], 1.0, seed=3)
+    z, expected = (np.asarray(response[name])[0] * dt for name in ("latent/rates", "latent/expected"))
+    weights = np.asarray(circuit.J)[:, None] * np.asarray(circuit.connections)
+    current, filtered = np.zeros(2), np.exp(-1.0 / np.asarray(circuit.synapse))
+    voltage, survival = np.zeros((2, steps)), np.ones((2, steps))  # of the cohort that spiked in each step
+    for t in range(1, steps):
+        current = filtered * current + (1 - filtered) * z[:, t - 1] / dt
+        h = current @ weights + external[:, t]
+        alive = np.arange(max(0, t - ages), t)
+        for m, (a, refractory) in enumerate(zip(circuit.a, (4, 2), strict=True)):
+            leak = a * dt if scheme == "euler" else 1 - np.exp(-a * dt)
+            free = t - 1 - alive >= refractory
+            v = (1 - leak) * voltage[m, alive] + leak * (circuit.mu[m] + h[m] / a)
+            voltage[m, alive] = np.where(free, v, 0.0)
+            p = np.where(free, 1 - np.exp(-dt * np.exp(v - circuit.theta[m])), 0.0)
+            left = survival[m, alive]
+            mass = left * z[m, alive]
+            rest = ((1 - left) * mass * p).sum() / ((1 - left) * mass).sum() if t > ages else np.nan
+            if t > 2 * ages:  # by then nothing is left of the currents before the first bin
+                assert abs(1 - mass.sum()) > 1e-6
+                by_hand = np.clip((mass * p).sum() + rest * (1 - mass.sum()), 0, 1)
+                assert expected[m, t] == pytest.approx(by_hand, rel=1e-9, abs=1e-12)
+            survival[m, alive] *= 1 - p
+
+
 def test_recorded_neurons_have_the_rate_of_their_population() -> None:
     network = MesoscopicNetwork(alone(9.0), step=1.0, recorded=50)
     response = network.simulate([[9.0]], np.zeros((1, 1, 2500)), 4.0)
