@@ -24,6 +24,8 @@ if TYPE_CHECKING:  # which itself infers from such recordings
     from neuroinf.estimator import Estimator
 
 FloatArray = NDArray[np.float64]
+# whose activity can be inferred as a whole in a few GB, ms
+LONGEST = 3.6e6
 FIT_OF_NETWORKS = "the fit made for this recording alone, neuroinf.fits.mesoscopic"
 
 
@@ -104,12 +106,19 @@ def observed(model: Estimator, recording: NetworkRecording) -> tuple[NDArray[np.
         raise InputError(
             f"{recording.name}: expected at least a bin of {seen.dt:g} ms, found {recording.duration:g} ms"
         )
+    if recording.duration > LONGEST:
+        raise InputError(
+            f"{recording.name}: expected at most {LONGEST / 1000:g} s, found {recording.duration / 1000:g} s: take a part of it"
+        )
     spikes = np.concatenate(recording.spikes)
     units = np.repeat(np.arange(recording.neurons), [len(train) for train in recording.spikes])
     counts = count_spikes([spikes], [units], recording.neurons, seen.dt, steps)[0]
     inputs = np.full((populations, steps), np.nan, np.float32)
     if recording.inputs is not None:
-        held = hold_or_average(recording.inputs, recording.dt, seen.dt, steps)
+        try:
+            held = hold_or_average(recording.inputs, recording.dt, seen.dt, steps)
+        except InputError as error:
+            raise InputError(f"{recording.name}: input: {error}") from None
         if held.shape != inputs.shape:
             raise InputError(
                 f"{recording.name}: input: expected {populations} populations and {steps} bins of {seen.dt:g} ms, "

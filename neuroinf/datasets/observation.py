@@ -236,7 +236,7 @@ def hold_or_average(stimulus: FloatArray, step: float, dt: float, steps: int) ->
     if step >= dt:
         k = round(step / dt)
         if abs(k * dt - step) < 1e-6 * step:
-            return np.repeat(stimulus, k, axis=-1)[..., :steps]
+            return np.repeat(stimulus[..., : -(-steps // k)], min(k, steps), axis=-1)[..., :steps]
     else:
         k = round(dt / step)
         if abs(k * step - dt) < 1e-6 * dt:

@@ -14,7 +14,7 @@ from neuroinf.datasets.arrays import ArrayFile, runs
 from neuroinf.datasets.description import described
 from neuroinf.datasets.designs import Design
 from neuroinf.datasets.layout import OFFSETS, STATUS, TIMES, UNIT
-from neuroinf.datasets.simulation import present
+from neuroinf.datasets.simulated_rows import present
 from neuroinf.datasets.structure import check_structure
 from neuroinf.errors import InputError
 from neuroinf.priors import Prior

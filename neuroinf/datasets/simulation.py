@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from neuroinf.datasets.designs import Design, check_design, sobol
 from neuroinf.datasets.layout import STATUS, UNIT
+from neuroinf.datasets.simulated_rows import SimulatedRows, present
 from neuroinf.datasets.streams import ROW, WAVEFORM, Streams
 from neuroinf.errors import InputError
 from neuroinf.priors import Prior
@@ -287,42 +288,6 @@ class Simulation:
             "latent/hidden": {"dt": self.record_dt, "unit": simulator.stimulus_unit},
             **recorded,
         }
-
-
-@dataclass
-class SimulatedRows:
-    """Simulated rows: parameters (n, P), waveform index (n,), scale (n,) or None, neuron (n,) or None where each row
-    is a neuron, and the response in parts of rows.
-    """
-
-    theta: NDArray[np.float64]
-    index: NDArray[np.int32]
-    scale: NDArray[np.float64] | None
-    neuron: NDArray[np.int32] | None = None
-    arrays: dict[str, list[NDArray[np.float32]]] = field(default_factory=dict)
-    spikes: list[NDArray[np.float32]] = field(default_factory=list)
-    units: list[NDArray[np.int16]] = field(default_factory=list)
-    status: list[NDArray[np.uint8]] = field(default_factory=list)
-
-    def datasets(self) -> dict[str, NDArray[Any]]:
-        """As they are stored, by path."""
-        found: dict[str, NDArray[Any]] = {"parameters": self.theta, "stimulus/index": self.index}
-        if self.scale is not None:
-            found["stimulus/scale"] = self.scale
-        if self.neuron is not None:
-            found["neuron"] = self.neuron
-        found |= {name: np.concatenate(parts) for name, parts in self.arrays.items()}
-        if self.spikes:
-            found["response/spikes/offsets"] = np.cumsum([0, *map(len, self.spikes)], dtype=np.int64)
-            found["response/spikes/times"] = np.concatenate(self.spikes)
-        if self.units:
-            found[UNIT] = np.concatenate(self.units)
-        return found | {"status": np.concatenate(self.status)}
-
-
-def present(waveform: NDArray[np.float32], scale: NDArray[np.float64] | None) -> NDArray[np.float32]:
-    """What rows saw: waveforms (n, K, T), times each row's scale (n,) in float64, rounded to float32 once."""
-    return waveform if scale is None else (scale[:, None, None] * waveform).astype(np.float32)
 
 
 def _multiple(value: float, step: float, value_name: str, step_name: str) -> None:

@@ -26,60 +26,20 @@ from torch import Tensor
 
 from neuroinf.models.departures import NAMES, TINY, Departures
 from neuroinf.models.residuals import FLOOR
+from neuroinf.models.tails import DECADE, Tail
 
 FloatArray = NDArray[np.floating]
 # of the training distribution's own recordings, this fraction is called outside
 FALSE_ALARMS = 0.05
-LEVELS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98)  # quantiles that are kept of a distribution; beyond, an exponential tail
-BEYOND = 10  # held-out simulations that the highest of them leaves to the tail
 # a departure of so many standard errors of white noise is nothing, whatever the simulations' own are
 LEAST = 2.33
 LEAST_TAIL = 0.1  # of log(1 + a departure): that of a standard normal number beyond LEAST
-DECADE = 1 / math.log(10)  # mean excess of -log10 p
 LARGEST = 300.0  # of a score: what double precision holds
 SURPRISING = 0.01  # tail probability of a departure that is named among the reasons
 MOST_REASONS = 3
 UNEXPLAINED = 0.7  # of the voltage's standard deviation: the model does not follow it at all
 AXES = 32  # principal axes of the embedding; the spread along the others counts as one number
 SHRINKAGE = 1e-3  # of the embedding's mean variance, added to each: directions without spread shall not rule
-
-
-@dataclass(frozen=True)
-class Tail:
-    """Survival functions of F numbers: quantiles (F, Q) at increasing levels (Q,), then exponential with mean excess (F,)."""
-
-    levels: tuple[float, ...]
-    knots: Tensor
-    excess: Tensor
-
-    @staticmethod
-    def fit(values: FloatArray, least: float, least_excess: float) -> Tail:
-        """From values (n, F), nan left out; knots and mean excess no smaller than given."""
-        highest = 1 - BEYOND / len(values)
-        levels = tuple(level for level in LEVELS if level <= highest) or LEVELS[:1]
-        knots, excess = [], []
-        for column in values.T:
-            known = column[np.isfinite(column)]
-            known = known if len(known) else np.zeros(1)
-            quantiles = np.quantile(known, levels)
-            quantiles[-1] = max(quantiles[-1], least)
-            beyond = known[known > quantiles[-1]] - quantiles[-1]
-            knots.append(quantiles)
-            excess.append(max(float(beyond.mean()) if len(beyond) else 0.0, least_excess))
-        return Tail(levels, torch.from_numpy(np.array(knots)), torch.tensor(excess, dtype=torch.float64))
-
-    def log10(self, values: FloatArray) -> FloatArray:
-        """log10 of the probability to exceed values (n, F); nan where they are."""
-        survival = np.log10(1 - np.array([0.0, *self.levels]))
-        result = np.empty_like(values)
-        for j, (knots, excess) in enumerate(zip(self.knots.numpy(), self.excess.numpy(), strict=True)):
-            first = min(knots[0], 0.0) - 1e-9
-            body = np.interp(
-                values[:, j], [first, *np.maximum.accumulate(knots + 1e-9 * np.arange(len(knots)))], survival
-            )
-            tail = survival[-1] - (values[:, j] - knots[-1]) / excess * DECADE
-            result[:, j] = np.where(values[:, j] > knots[-1], tail, body)
-        return np.where(np.isfinite(values), result, np.nan)
 
 
 # what needs no network: of a neuron whose voltage was recorded

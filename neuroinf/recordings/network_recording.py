@@ -65,13 +65,16 @@ class NetworkRecording:
             trains.append(train)
         object.__setattr__(self, "spikes", tuple(trains))
         object.__setattr__(self, "groups", groups.astype(np.int64))
+        if not (np.isfinite(self.dt) and self.dt > 0):
+            raise InputError(f"{self.name}: dt: expected a step of the input above 0 ms, found {self.dt:g}")
         if self.inputs is not None:
-            inputs = np.asarray(self.inputs, np.float64)
-            if inputs.ndim != 2 or not np.isfinite(inputs).all():
+            inputs = np.asarray(self.inputs)
+            if inputs.ndim != 2 or inputs.dtype.kind not in "fiu" or not np.isfinite(inputs).all():
                 raise InputError(
-                    f"{self.name}: input: expected finite numbers (populations, steps), found shape {inputs.shape}"
+                    f"{self.name}: input: expected finite numbers (populations, steps), found {inputs.dtype} of shape "
+                    f"{inputs.shape}"
                 )
-            object.__setattr__(self, "inputs", inputs)
+            object.__setattr__(self, "inputs", inputs.astype(np.float64))
 
     @property
     def neurons(self) -> int:
@@ -141,7 +144,8 @@ def read_network(
         arrays = load_npz(path)
         trains, found = _trains(arrays, path.name)
         first, last = (_number(arrays, key, path.name) for key in ("start", "stop"))
-        inputs, dt = arrays.get("input"), _number(arrays, "dt", path.name) or dt
+        step = _number(arrays, "dt", path.name)
+        inputs, dt = arrays.get("input"), dt if step is None else step
     else:
         raise InputError(f"{path}: expected spike trains as .npz or .nwb, found {path.suffix or 'no suffix'}")
     groups = found if populations is None else np.asarray(populations)
@@ -150,10 +154,17 @@ def read_network(
     every = np.concatenate([np.zeros(0), *trains])
     if not len(every) or not np.isfinite(every).all():
         raise InputError(f"{path}: expected finite spike times, s, found {'others' if len(every) else 'none'}")
-    start = start if start is not None else first if first is not None else float(every.min())
-    stop = stop if stop is not None else last if last is not None else float(every.max())
+    earliest, latest = float(every.min()), float(every.max())
+    of_file = path.suffix.lower() == ".npz" and start is None and stop is None
+    start = start if start is not None else first if first is not None else earliest
+    stop = stop if stop is not None else last if last is not None else latest
     if not stop > start:
         raise InputError(f"{path}: expected stop after start, found {start:g} to {stop:g} s")
+    if of_file and not start <= earliest <= latest <= stop:
+        # as when times are in ms: what the arrays say of themselves must agree
+        raise InputError(
+            f"{path}: t: expected times from {start:g} to {stop:g} s, its own start and stop, found {earliest:g} to {latest:g} s"
+        )
     spikes = tuple((train[(train >= start) & (train <= stop)] - start) * 1000 for train in trains)
     return NetworkRecording(spikes, groups, (stop - start) * 1000, inputs, dt, path.name)
 

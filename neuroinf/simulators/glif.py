@@ -45,11 +45,9 @@ Source:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
-import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -57,38 +55,15 @@ from neuroinf.errors import InputError
 from neuroinf.simulators import glif_forced
 from neuroinf.simulators.glif_allen import read_allen
 from neuroinf.simulators.glif_kernel import glif_rows
+from neuroinf.simulators.glif_parameters import CHANNELS, UNITS, check, parameters_of, parts
 from neuroinf.simulators.protocol import GivenSpikes, Response
+from neuroinf.simulators.threads import in_threads
 
 FloatArray = NDArray[np.float64]
 Frame = Literal["rest", "absolute"]
 
-UNITS = {
-    "C": "pF",
-    "R_input": "GOhm",
-    "El": "mV",
-    "th_inf": "mV",
-    "spike_cut_length": "ms",
-    "asc_amp_1": "pA",
-    "asc_amp_2": "pA",
-    "asc_tau_1": "ms",
-    "asc_tau_2": "ms",
-    "reset_a": "1",
-    "reset_b": "mV",
-    "a_spike": "mV",
-    "b_spike": "1/ms",
-    "a_voltage": "1/ms",
-    "b_voltage": "1/ms",
-}
-CHANNELS = {"voltage": "mV", "threshold": "mV", "asc_1": "pA", "asc_2": "pA"}
-POSITIVE = ("C", "R_input", "asc_tau_1", "asc_tau_2")
-NOT_NEGATIVE = ("spike_cut_length", "b_spike", "b_voltage")
 # Fewer neuron-steps than this (about 0.2 ms of work) are not worth waking another thread for.
 STEPS_PER_THREAD = 50_000
-
-
-def _parts(level: int) -> tuple[bool, bool, bool]:
-    """Whether a level has after-spike currents, reset rules, a voltage-driven threshold."""
-    return level >= 3, level in (2, 4, 5), level == 5
 
 
 class GLIF:
@@ -135,7 +110,7 @@ class GLIF:
         if frame not in get_args(Frame):
             raise InputError(f"GLIF frame: expected one of {', '.join(get_args(Frame))}, found {frame!r}")
         self.level, self.frame = int(level), frame
-        self.after_spike, self.reset_rules, self.voltage_threshold = _parts(self.level)
+        self.after_spike, self.reset_rules, self.voltage_threshold = parts(self.level)
         self.fixed = dict(fixed or {})
         unknown = [name for name in self.fixed if name not in self.level_parameters]
         if unknown:
@@ -143,7 +118,7 @@ class GLIF:
                 f"GLIF fixed: level {level} has no parameter {unknown[0]!r}; it has {', '.join(self.level_parameters)}"
             )
         for name, value in self.fixed.items():
-            _check(name, np.atleast_1d(np.asarray(value)), "GLIF fixed")
+            check(name, np.atleast_1d(np.asarray(value)), "GLIF fixed")
         available = [name for name in CHANNELS if self.after_spike or not name.startswith("asc_")] + [
             "spikes_interpolated"
         ]
@@ -187,13 +162,7 @@ class GLIF:
     @property
     def level_parameters(self) -> tuple[str, ...]:
         """All parameters of the level, fixed ones included, in canonical order."""
-        names = list(UNITS)
-        return tuple(
-            names[:5]
-            + (names[5:9] if self.after_spike else [])
-            + (names[9:13] if self.reset_rules else [])
-            + (names[13:] if self.voltage_threshold else [])
-        )
+        return parameters_of(self.level)
 
     def complete(self, theta: ArrayLike) -> dict[str, FloatArray]:
         """All parameters of the level by name, each :math:`(n,)`, the fixed ones filled in.
@@ -218,7 +187,7 @@ class GLIF:
             for name in self.level_parameters
         }
         for name in self.parameters:
-            _check(name, values[name], "theta")
+            check(name, values[name], "theta")
         return values
 
     def rheobase(self, theta: ArrayLike) -> FloatArray:
@@ -307,7 +276,7 @@ class GLIF:
                 terminated,
             )
 
-        pieces = _in_threads(rows, n, n * steps)
+        pieces = in_threads(rows, n, n * steps // STEPS_PER_THREAD)
         ends = np.cumsum(counts)[:-1]
         response: Response = dict(channels)
         response["spikes"] = np.split(np.concatenate([piece[0] for piece in pieces]) * dt, ends) if n else []
@@ -338,20 +307,6 @@ class GLIF:
         return read_allen(cls, config, record)
 
 
-def _check(name: str, values: NDArray[Any], where: str) -> None:
-    if values.ndim != 1 or values.dtype.kind not in "fiu":
-        raise InputError(f"{where}: {name} must be a number of {UNITS[name]}, found {values.tolist()!r}")
-    bad, expected = ~np.isfinite(values), "finite"
-    if not bad.any() and name in POSITIVE:
-        bad, expected = values <= 0, "positive"
-    elif not bad.any() and name in NOT_NEGATIVE:
-        bad, expected = values < 0, "not negative"
-    if bad.any():
-        row = int(np.argmax(bad))
-        place = f"{where} row {row}" if where == "theta" else where
-        raise InputError(f"{place}: {name} ({UNITS[name]}) must be {expected}, found {values[row]}")
-
-
 def _current(stimulus: ArrayLike, n: int) -> NDArray[Any]:
     """The stimulus as a contiguous :math:`(n, T)` or :math:`(1, T)`; a repeated single row is not copied n times."""
     stimulus = np.asarray(stimulus)
@@ -364,21 +319,3 @@ def _current(stimulus: ArrayLike, n: int) -> NDArray[Any]:
     if stimulus.strides[0] == 0:
         stimulus = stimulus[:1]
     return np.require(stimulus[:, 0], requirements=("C", "W"))  # writable, as numba compiles anew for what is not
-
-
-def _in_threads(
-    rows: Callable[[int, int], tuple[NDArray[np.int64], FloatArray]], n: int, steps: int
-) -> list[tuple[NDArray[np.int64], FloatArray]]:
-    """Apply ``rows`` to ranges that cover 0..n, in order.
-
-    Threads of our own rather than numba's parallel loop: its thread pools must not be entered from two threads at once,
-    nor used on both sides of a fork, and callers do both.
-    """
-    # numba.get_num_threads() would start numba's own threads, and with them change torch's number of threads
-    available = int(numba.config.NUMBA_NUM_THREADS)  # pyright: ignore[reportPrivateImportUsage, reportAttributeAccessIssue]
-    threads = max(1, min(available, n, steps // STEPS_PER_THREAD))
-    if threads == 1:
-        return [rows(0, n)] if n else []
-    edges = np.linspace(0, n, min(n, 4 * threads) + 1).astype(int)  # four pieces each, as neurons differ in cost
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(rows, edges[:-1].tolist(), edges[1:].tolist()))

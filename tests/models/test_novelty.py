@@ -11,7 +11,8 @@ from scipy import stats
 from spoilt_recordings import OBSERVATION, record, spoil
 
 from neuroinf.models.departures import Departures
-from neuroinf.models.novelty import FALSE_ALARMS, Calibration, Novelty, Score, Tail, key
+from neuroinf.models.novelty import FALSE_ALARMS, Calibration, Novelty, Score, key
+from neuroinf.models.tails import Tail
 
 CHANNELS = key(OBSERVATION.channels)
 
