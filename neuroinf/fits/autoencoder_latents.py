@@ -18,6 +18,7 @@ from neuroinf.datasets.population_module import check_sessions, tensors, trainin
 from neuroinf.datasets.populations import PopulationData
 from neuroinf.errors import InputError
 from neuroinf.fits.latent_model import LatentEstimate, Mask, Matrix, sequence_and_mask
+from neuroinf.fits.network_readout import estimate_rates
 from neuroinf.models.autoencoder import LatentAutoencoder
 from neuroinf.models.latent_calibration import calibrate
 from neuroinf.networks.evidence import PopulationReadout
@@ -99,11 +100,10 @@ class AutoencoderLatents:
             scores = readout.normalised(torch.from_numpy(x.astype(np.float32)))[None] * mask
             posterior = network.encode(scores, mask, self.session)
             mean, sd = posterior.mean, posterior.log_sd.exp() * network.widths[self.session]
-            drive = readout.drive(mean)
-            spread = sd.square() @ readout.loadings.T.square()
-            rates = readout.rates(drive, spread)
-            relative = rates * spread.clamp(max=6.0).expm1().sqrt()  # of a log-normal rate
-            rate_sd = relative if network.kind == "counts" else readout.scale * spread.sqrt()
+            rates, rate_sd = readout.rates(mean, sd.square())
+            if network.kind == "counts":
+                # a mean of rates needs the posterior that the read-out was estimated with
+                rates = readout.rates(mean, (2 * posterior.log_sd).exp())[0]
             inputs, input_sd = None, None
             found = network.encode_inputs(posterior)
             if found is not None:
@@ -129,7 +129,7 @@ class AutoencoderLatents:
         """Expected activity (..., K) of latents (..., D)."""
         with torch.no_grad():
             readout = self.readout
-            return readout.rates(readout.drive(torch.as_tensor(np.asarray(factors, np.float32)))).numpy()
+            return readout.rates(torch.as_tensor(np.asarray(factors, np.float32)))[0].numpy()
 
     def projected(self, activity: NDArray[Any]) -> Matrix:
         """The least-squares reconstruction (T, K) of traces in the span of the loadings, noise included: what PCA does.
@@ -217,7 +217,10 @@ def fit_autoencoder(
 
 
 def finished(model: LatentAutoencoder, sessions: Sequence[PopulationData], seed: int) -> AutoencoderLatents:
-    """Calibrate a trained model's intervals on its training data, and hand out its network."""
-    network = model.network.cpu().eval()
-    calibrate(network, [tensors(data) for data in sessions], torch.Generator().manual_seed(seed))
+    """Calibrate a trained model's intervals on its training data, estimate what it predicts of counts, and hand out its network."""
+    network, draws = model.network.cpu().eval(), torch.Generator().manual_seed(seed)
+    calibrate(network, [tensors(data) for data in sessions], draws)
+    if network.kind == "counts":
+        for session, data in enumerate(sessions):
+            estimate_rates(network, session, data, draws)
     return AutoencoderLatents(network, sessions[0].dt, tuple(data.names for data in sessions))

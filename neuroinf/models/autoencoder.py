@@ -158,8 +158,11 @@ class LatentAutoencoder(L.LightningModule):
         # at first the latents are noise and there is nothing to forecast
         if steps and beta == 1.0:
             pushed = None if push is None else _stretches(push, steps)
-            ahead = network.generator.roll(z[:, :-steps:ROLLOUT_STRIDE], steps, pushed)
-            loss = loss + self.rollout_weight * (ahead - _stretches(posterior.mean, steps)).square().mean()
+            start, target = z[:, :-steps:ROLLOUT_STRIDE], _stretches(posterior.mean, steps)
+            if readout.kind == "counts":
+                start, target = start.detach(), target.detach()
+            ahead = network.generator.roll(start, steps, pushed)
+            loss = loss + self.rollout_weight * (ahead - target).square().mean()
         return loss
 
     def _hidden_entries(self, x: Tensor, draws: torch.Generator) -> Tensor:

@@ -43,6 +43,9 @@ class PopulationReadout(nn.Module):
 
     mean: Tensor
     scale: Tensor
+    rate_loadings: Tensor
+    rate_offset: Tensor
+    rate_limit: Tensor
 
     def __init__(self, neurons: int, factors: int, kind: Kind) -> None:
         super().__init__()
@@ -54,6 +57,10 @@ class PopulationReadout(nn.Module):
         # of each neuron's activity; of counts the scale is 1
         self.register_buffer("mean", torch.zeros(neurons))
         self.register_buffer("scale", torch.ones(neurons))
+        if kind == "counts":
+            self.register_buffer("rate_loadings", torch.zeros(neurons, factors))
+            self.register_buffer("rate_offset", torch.zeros(neurons))
+            self.register_buffer("rate_limit", torch.full((neurons,), LOG_RATES[1]))
 
     def normalised(self, x: Tensor) -> Tensor:
         """Traces as standard scores; counts as they are."""
@@ -114,12 +121,21 @@ class PopulationReadout(nn.Module):
         variance = self.log_noise.exp() + (0.0 if spread is None else spread)
         return -0.5 * ((x - drive).square() / variance + variance.log() + math.log(2 * math.pi))
 
-    def rates(self, drive: Tensor, spread: Tensor | None = None) -> Tensor:
-        """Expected activity (..., K), in the neurons' own units, of a drive with a variance besides."""
+    def rates(self, mean: Tensor, variance: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Expected activity (..., K), in the neurons' own units, of latents of this mean (..., D), and its standard deviation.
+
+        Args:
+            mean: Of the latents.
+            variance: Of each latent (..., D); none: they are known.
+        """
+        loadings, offset = (self.loadings, self.offset) if self.kind == "trace" else (self.rate_loadings, self.rate_offset)
+        drive = offset + mean @ loadings.T
+        spread = torch.zeros_like(drive) if variance is None else variance @ loadings.T.square()
         if self.kind == "trace":
-            return self.mean + self.scale * drive
-        drive = drive.clamp(max=LOG_RATES[1])
-        return drive.exp() if spread is None else (drive + spread.clamp(max=LOG_RATES[1]) / 2).exp()
+            return self.mean + self.scale * drive, self.scale * spread.sqrt()
+        # the log-normal's moments
+        rate = (drive + spread / 2).clamp(min=LOG_RATES[0]).minimum(self.rate_limit).exp()
+        return rate, rate * spread.clamp(max=-LOG_RATES[0]).expm1().sqrt()
 
     def draw(self, factors: Tensor, draws: torch.Generator) -> Tensor:
         """Normalised activity (..., K) of latents (..., D)."""

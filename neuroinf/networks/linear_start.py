@@ -63,6 +63,12 @@ def linear_start(x: FloatArray, kind: Kind, factors: int) -> LinearStart:
 
 
 def _of_counts(x: FloatArray, mean: FloatArray, factors: int) -> LinearStart:
+    if x.shape[1] <= MOST_ITERATED and len(x) > x.shape[1]:
+        from neuroinf.datasets.populations import population
+        from neuroinf.fits.linear_latents import fit_fa
+
+        found = fit_fa(population(x, 1.0, "counts"), factors).readout
+        return LinearStart(mean, np.ones_like(mean), found.weights, found.offsets, np.ones_like(mean))
     rates = np.maximum(mean, 1 / len(x))  # of a silent neuron
     ratio = 1 + (np.atleast_2d(np.cov(x.T)) - np.diag(rates)) / np.outer(rates, rates)
     # of a few spikes this is mostly chance: no log rate varies by more than a factor exp(3)
