@@ -15,6 +15,7 @@ from neuroinf.fits.bilstm_latents import BiLSTMTraining, fit_bilstm
 from neuroinf.fits.latent_model import LatentFit, LatentModel
 from neuroinf.fits.linear_dynamics import fit_lds
 from neuroinf.fits.linear_latents import fit_fa, fit_pca, fit_ppca
+from neuroinf.fits.poisson_dynamics import fit_poisson_lds
 from neuroinf.simulators import (
     Dynamics,
     GaussianObservation,
@@ -107,7 +108,10 @@ METHODS: dict[str, LatentFit] = {
     "ppca": fit_ppca,
     "fa": fit_fa,
     "lds": fit_lds,
+    "plds": fit_poisson_lds,
     "ae": published,
     "network": fit_autoencoder,
 }
+# of counts alone
+OF_COUNTS = ("plds",)
 SCANNED: dict[str, LatentFit] = {**METHODS, "network": partial(fit_autoencoder, steps=SCAN_STEPS)}

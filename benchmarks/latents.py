@@ -2,7 +2,7 @@
 
     python benchmarks/latents.py --only linear [--seeds 5]
     python benchmarks/latents.py --only dimension --method ppca [--seeds 10] [--problems lds2 lds5 lds8 lorenz]
-    python benchmarks/latents.py --only recovery [--methods network ae pca fa lds] [--seeds 5] [--problems lorenz lds5 anchor]
+    python benchmarks/latents.py --only recovery [--methods network ae pca fa lds plds] [--seeds 5] [--problems lorenz lds5 anchor]
     ... [--folder runs/latents] [--output latents.json]
 
 40 neurons, 2,500 bins, SNR 1.5 (traces: at most 0.60 of the variance can be explained), 80/20 in time; the anchor is Lorenz'
@@ -11,7 +11,7 @@ folder, and a stopped run continues where it was; delete a file to make it anew.
 
 | part | what is printed |
 |---|---|
-| linear | the table of `recovery` for PCA, PPCA, FA and LDS at the true dimension |
+| linear | the table of `recovery` for PCA, PPCA, FA and LDS at the true dimension; of counts, PLDS (Poisson) |
 | dimension | the chosen dimension of each seed by hidden neurons, hidden entries and reconstruction; by the rule and two variants |
 | recovery | R2 of rates, of latents both ways, explained variance, coverage, forecasts 1 and 20 bins ahead, valid time |
 """
@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from latent_problems import METHODS, PROBLEMS, SCANNED
+from latent_problems import METHODS, OF_COUNTS, PROBLEMS, SCANNED
 
 from neuroinf.datasets.populations import PopulationData
 from neuroinf.errors import InputError
@@ -119,6 +119,8 @@ def recovery_table(problems: list[str], methods: list[str], seeds: int, folder: 
     results: Cell = {}
     for problem in problems:
         for method in methods:
+            if method in OF_COUNTS and not PROBLEMS[problem].counts:
+                continue
             for seed in range(seeds):
 
                 def make(problem: str = problem, method: str = method, seed: int = seed) -> Cell:
@@ -178,7 +180,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=("linear", "dimension", "recovery"), required=True)
     parser.add_argument("--method", choices=tuple(METHODS), default="ppca", help="of dimension")
-    parser.add_argument("--methods", nargs="+", choices=tuple(METHODS), default=["network", "ae", "pca", "fa", "lds"])
+    parser.add_argument(
+        "--methods", nargs="+", choices=tuple(METHODS), default=["network", "ae", "pca", "fa", "lds", "plds"]
+    )
     parser.add_argument("--problems", nargs="+", choices=tuple(PROBLEMS))
     parser.add_argument("--seeds", type=int)
     parser.add_argument("--folder", type=Path, default=Path("runs/latents"))
@@ -188,7 +192,7 @@ def main() -> None:
         problems = options.problems or ["lds2", "lds5", "lds8", "lorenz"]
         results = dimension_table(problems, options.method, options.seeds or 10, options.folder)
     else:
-        methods = ["pca", "ppca", "fa", "lds"] if options.only == "linear" else options.methods
+        methods = ["pca", "ppca", "fa", "lds", "plds"] if options.only == "linear" else options.methods
         problems = options.problems or ["lorenz", "lds5", "anchor"]
         results = recovery_table(problems, methods, options.seeds or 5, options.folder)
     if options.output:

@@ -22,8 +22,9 @@ import numpy as np
 import torch
 
 from neuroinf.datasets.populations import population
-from neuroinf.fits.bilstm_latents import BiLSTMTraining, hide, masked_error, windows
+from neuroinf.fits.bilstm_latents import BiLSTMTraining, windows
 from neuroinf.models.autoencoder import LatentAutoencoder
+from neuroinf.models.bilstm import hide, masked_error
 from neuroinf.models.sharpness import SharpnessAware
 
 NEURONS, BINS, FACTORS, THREADS = 1131, 3510, 75, 2

@@ -1,6 +1,7 @@
 """Latents of two recorded populations: how many, what they say about hidden neurons, how they run; beside linear models.
 
     python benchmarks/real_populations.py [--data ../shared/data] [--folder runs/real_populations] [--only aplysia ca1]
+        [--methods network FA PPCA PLDS]
 
 Aplysia's pedal ganglion (125 neurons, 85 s of an escape locomotion, bins of 100 ms) and rat CA1 on a linear track (31 units, 33
 min, bins of 100 ms). The last fifth of the time is held out. Every (recording, method, dimension) is a file in the folder, and a
@@ -33,9 +34,15 @@ from neuroinf.evaluation.latents import forecasts, probe
 from neuroinf.fits.autoencoder_latents import fit_autoencoder
 from neuroinf.fits.latent_model import LatentFit, LatentModel
 from neuroinf.fits.linear_latents import fit_fa, fit_ppca
+from neuroinf.fits.poisson_dynamics import fit_poisson_lds
 from neuroinf.recordings.populations import read_population
 
-METHODS: dict[str, LatentFit] = {"network": SCANNED["network"], "FA": fit_fa, "PPCA": fit_ppca}
+METHODS: dict[str, LatentFit] = {
+    "network": SCANNED["network"],
+    "FA": fit_fa,
+    "PPCA": fit_ppca,
+    "PLDS": fit_poisson_lds,
+}
 DIMENSIONS = (1, 2, 3, 4, 5, 6, 8, 10)
 SHOWN, FAR = 400, 10  # bins of the figure; bins ahead of a forecast
 
@@ -74,12 +81,14 @@ def ahead(model: LatentModel, train: PopulationData, test: PopulationData) -> di
     return {"forecast_1": near[0], "ar1_1": near[1], f"forecast_{FAR}": far[0], f"ar1_{FAR}": far[1]}
 
 
-def scores_of(name: str, train: PopulationData, test: PopulationData, folder: Path) -> dict[str, Any]:
+def scores_of(
+    name: str, train: PopulationData, test: PopulationData, folder: Path, methods: list[str]
+) -> dict[str, Any]:
     """Every method's score for every dimension, what it chooses, and its forecasts there."""
     found: dict[str, Any] = {}
-    for method, fit in METHODS.items():
+    for method in methods:
 
-        def make(d: int, fit: LatentFit = fit) -> dict[str, Any]:
+        def make(d: int, fit: LatentFit = METHODS[method]) -> dict[str, Any]:
             began = time.perf_counter()
             model = fit(train, d)
             taken = time.perf_counter() - began
@@ -100,7 +109,7 @@ def scores_of(name: str, train: PopulationData, test: PopulationData, folder: Pa
             "curve": {str(d): float(np.mean(s.neurons)) for d, s in zip(DIMENSIONS, scores, strict=True)},
             **{key: value for key, value in cells[at].items() if key != "score"},
         }
-        if method in ("network", "FA"):
+        if method in ("network", "FA", "PLDS"):
             figure = score_against_dimension(scores, test.kind)
             figure.savefig(folder / f"{name}_dimension_{method}.png", dpi=130)
     return found
@@ -123,6 +132,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--folder", type=Path, default=Path("runs/real_populations"))
     parser.add_argument("--only", nargs="+", choices=tuple(RECORDINGS), default=list(RECORDINGS))
+    parser.add_argument("--methods", nargs="+", choices=tuple(METHODS), default=list(METHODS))
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     results: dict[str, Any] = {}
@@ -131,8 +141,9 @@ def main() -> None:
             train, test = parts(options.data, RECORDINGS[name])
         except InputError as error:
             raise SystemExit(str(error)) from None
-        results[name] = scores_of(name, train, test, options.folder)
-        draw_latents(name, train, test, results[name]["network"]["dimension"], options.folder)
+        results[name] = scores_of(name, train, test, options.folder, options.methods)
+        if "network" in options.methods:
+            draw_latents(name, train, test, results[name]["network"]["dimension"], options.folder)
         print(f"\n{name}: {train.neurons} neurons, {train.bins:,} bins to learn from, {test.bins:,} held out")
         print(
             f"  {'':<10} latents [5, 95 %]   hidden neurons, bits/spike   R2 1 bin (AR1)   R2 {FAR} bins (AR1)   fit (s)"

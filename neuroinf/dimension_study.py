@@ -21,7 +21,7 @@ from neuroinf.datasets.generation import Simulation, generate
 from neuroinf.datasets.populations import simulated
 from neuroinf.datasets.preprocessing import split_time
 from neuroinf.destinations import check_file, check_folder
-from neuroinf.errors import InputError
+from neuroinf.errors import expect
 from neuroinf.evaluation.dimension import DimensionScore, score_dimension
 from neuroinf.evaluation.dimension_table import choices, dimension_figure, dimension_table
 from neuroinf.experiment import configurations
@@ -112,18 +112,22 @@ def dimension_study(arguments: Sequence[str]) -> DimensionStudy:
     except Exception as error:  # jsonargparse raises many types for a bad configuration
         raise one_line(error, arguments) from error
     networks = config.dimensions if config.network_dimensions is None else config.network_dimensions
-    for key, fine, wanted in (
-        ("dimensions", config.dimensions and min(config.dimensions) >= 1, "numbers from 1"),
-        ("network_dimensions", networks and min(networks) >= 1, "numbers from 1"),
-        ("sequential_steps", config.sequential_steps >= 1, "at least 1"),
-        ("hidden", 0 < config.hidden < 1, "a share between 0 and 1"),
-        ("folds", config.folds >= 2, "at least 2"),
-        ("blocks", config.blocks >= 2, "at least 2"),
-        ("train", 0 < config.train < 1, "a share between 0 and 1"),
-        ("bilstm.hidden", built["bilstm"].hidden == 0, "0: the study trains without and with `hidden`"),
-    ):
-        if not fine:
-            raise InputError(f"{key}: expected {wanted}, found {config[key]}")
+    expect(
+        "",
+        ("dimensions", config.dimensions, bool(config.dimensions) and min(config.dimensions) >= 1, "numbers from 1"),
+        ("network_dimensions", networks, bool(networks) and min(networks) >= 1, "numbers from 1"),
+        ("sequential_steps", config.sequential_steps, config.sequential_steps >= 1, "at least 1"),
+        ("hidden", config.hidden, 0 < config.hidden < 1, "a share between 0 and 1"),
+        ("folds", config.folds, config.folds >= 2, "at least 2"),
+        ("blocks", config.blocks, config.blocks >= 2, "at least 2"),
+        ("train", config.train, 0 < config.train < 1, "a share between 0 and 1"),
+        (
+            "bilstm.hidden",
+            built["bilstm"].hidden,
+            built["bilstm"].hidden == 0,
+            "0: the study trains without and with `hidden`",
+        ),
+    )
     kept = [line for line in written.splitlines() if not line.startswith("config:")]
     digest = hashlib.sha256("\n".join(kept).encode()).hexdigest()[:8]
     check_folder(Path(config.runs), "runs")

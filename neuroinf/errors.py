@@ -9,3 +9,18 @@ class InputError(ValueError):
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))
+
+
+def expect(where: str, *conditions: tuple[str, object, bool, str]) -> None:
+    """Refuse the first value that is not fine.
+
+    Args:
+        where: What stands before its name, such as ``model.``.
+        conditions: Of each value its name, itself, whether it is fine, and what is wanted.
+
+    Raises:
+        InputError: where and name: expected what is wanted, found the value.
+    """
+    for name, value, fine, wanted in conditions:
+        if not fine:
+            raise InputError(f"{where}{name}: expected {wanted}, found {value}")

@@ -117,6 +117,38 @@ class TrainingCLI(LightningCLI):
         return [CSVLogger(str(folder), name="", version=""), *_wandb(self.config.name, folder)]
 
 
+class StudyCLI(TrainingCLI):
+    """The command line of trainings of one stage, whose checkpoint is the last epoch's.
+
+    Attributes:
+        links: What the model takes from the data, by the names that both have for it.
+    """
+
+    links: tuple[str, ...] = ()
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Where to put things, and what the model takes from the data."""
+        add_places(parser)
+        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.set_defaults(
+            {
+                "checkpoint.filename": "last",
+                "checkpoint.save_on_train_epoch_end": True,
+                "checkpoint.enable_version_counter": False,
+            }
+        )
+        for name in self.links:
+            parser.link_arguments(f"data.{name}", f"model.{name}", apply_on="instantiate")
+
+    def _check(self) -> None:
+        epochs = self.config.trainer.max_epochs
+        if epochs is None or epochs < 1:
+            raise InputError(f"trainer.max_epochs: expected at least 1, found {epochs}")
+        check_folder(Path(self.config.runs), "runs")
+        if self.config.output:
+            check_file(Path(self.config.output), "output")
+
+
 def _wandb(name: str, folder: Path) -> list[WandbLogger]:
     """W&B's logger: offline unless an account is set up, off if WANDB_MODE=disabled; never a prompt."""
     mode = os.environ.get("WANDB_MODE")

@@ -11,38 +11,17 @@ from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.cli import LightningArgumentParser
 
-from neuroinf.destinations import check_folder
-from neuroinf.errors import InputError
 from neuroinf.evaluation.network_table import NAMES, Spread, network_table, spread
-from neuroinf.experiment import TrainingCLI, add_places, configurations, parse
+from neuroinf.experiment import StudyCLI, configurations, parse
 from neuroinf.models.spiking_networks import SpikingNetworks
 from neuroinf.training import fit
 
 
-class NetworkCLI(TrainingCLI):
+class NetworkCLI(StudyCLI):
     """A run folder named after the configuration; the data may be any module of labelled rasters."""
 
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Where to put things, and what the model takes from the data."""
-        add_places(parser)
-        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
-        parser.set_defaults(
-            {
-                "checkpoint.filename": "last",
-                "checkpoint.save_on_train_epoch_end": True,
-                "checkpoint.enable_version_counter": False,
-            }
-        )
-        parser.link_arguments("data.inputs", "model.inputs", apply_on="instantiate")
-        parser.link_arguments("data.classes", "model.classes", apply_on="instantiate")
-
-    def _check(self) -> None:
-        epochs = self.config.trainer.max_epochs
-        if epochs is None or epochs < 1:
-            raise InputError(f"trainer.max_epochs: expected at least 1, found {epochs}")
-        check_folder(Path(self.config.runs), "runs")
+    links = ("inputs", "classes")
 
 
 def is_network_study(arguments: Sequence[str]) -> bool:

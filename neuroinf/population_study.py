@@ -5,9 +5,11 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -15,43 +17,65 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from neuroinf.checkpoints import read_checkpoint
 from neuroinf.datasets.population_module import PopulationDataModule, tensors
-from neuroinf.destinations import check_file, check_folder
-from neuroinf.errors import InputError
-from neuroinf.experiment import TrainingCLI, add_places, configurations, parse
+from neuroinf.datasets.populations import PopulationData
+from neuroinf.destinations import check_file
+from neuroinf.experiment import StudyCLI, configurations, parse
 from neuroinf.fits.autoencoder_latents import finished
+from neuroinf.fits.bilstm_latents import finished_bilstm
 from neuroinf.models.autoencoder import LatentAutoencoder
+from neuroinf.models.bilstm import BiLSTMReconstruction
+from neuroinf.models.population_model import PopulationModel
 from neuroinf.specification import specify
 from neuroinf.training import fit
 
 # arguments of the data module that say which bins were trained on
-KEPT = ("path", "sessions", "test_sequences", "validation", "divide", "bins", "dt")
+KEPT = ("path", "sessions", "groups_apart", "test_sequences", "validation", "divide", "bins", "dt")
 
 
-class PopulationCLI(TrainingCLI):
+@dataclass(frozen=True)
+class Architecture:
+    """A model, and what is done with it after its training: its training data and a seed to its answers on latents."""
+
+    model: type[PopulationModel]
+    finished: Callable[[Any, Sequence[PopulationData], int], object]
+
+
+ARCHITECTURES = {
+    "sequential": Architecture(LatentAutoencoder, finished),
+    "bilstm": Architecture(BiLSTMReconstruction, finished_bilstm),
+}
+
+
+class PopulationCLI(StudyCLI):
     """A run folder named after the configuration; the population's size and kind come from the data."""
 
+    links = ("neurons", "kind")
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Where to put things, and what the model takes from the data."""
-        add_places(parser)
-        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
-        parser.set_defaults(
-            {
-                "checkpoint.filename": "last",
-                "checkpoint.save_on_train_epoch_end": True,
-                "checkpoint.enable_version_counter": False,
-            }
+        """Beside others: which network."""
+        super().add_arguments_to_parser(parser)
+        parser.add_argument(
+            "--architecture",
+            type=Literal["sequential", "bilstm"],
+            default="sequential",
+            help="the sequential variational model, or the manifold study's autoencoder",
         )
-        parser.link_arguments("data.neurons", "model.neurons", apply_on="instantiate")
-        parser.link_arguments("data.kind", "model.kind", apply_on="instantiate")
 
     def _check(self) -> None:
-        epochs = self.config.trainer.max_epochs
-        if epochs is None or epochs < 1:
-            raise InputError(f"trainer.max_epochs: expected at least 1, found {epochs}")
-        check_folder(Path(self.config.runs), "runs")
+        super()._check()
         check_file(Path(self.config.data.path), "data.path")
-        if self.config.output:
-            check_file(Path(self.config.output), "output")
+
+
+def architecture(arguments: Sequence[str]) -> str:
+    """Which network a command line asks for; a wrong name is left to the parser."""
+    found = "sequential"
+    for content in configurations(arguments):
+        if isinstance(content, dict):
+            found = content.get("architecture", found)
+    words = [word for argument in arguments for word in argument.split("=", 1)]
+    given = [value for key, value in pairwise(words) if key == "--architecture"]
+    found = given[-1] if given else found
+    return found if found in ARCHITECTURES else "sequential"
 
 
 def is_population_study(arguments: Sequence[str]) -> bool:
@@ -80,7 +104,8 @@ def population_study(arguments: Sequence[str]) -> PopulationCLI:
         InputError: on a bad configuration.
     """
     groups = {"checkpoint": ModelCheckpoint}
-    return parse(PopulationCLI, LatentAutoencoder, PopulationDataModule, arguments, groups)
+    model = ARCHITECTURES[architecture(arguments)].model
+    return parse(PopulationCLI, model, PopulationDataModule, arguments, groups)
 
 
 def train_latents(arguments: Sequence[str]) -> Path:
@@ -128,14 +153,10 @@ def train_latents(arguments: Sequence[str]) -> Path:
         began = time.perf_counter()
         fit(cli.trainer, model, last, folder, datamodule=data)
         model.seconds += time.perf_counter() - began
-        finished(model, train, 0)
+        ARCHITECTURES[model.architecture].finished(model, train, 0)
         _write(model, final)
         line = model.history[-1] if model.history else {}
-        print(
-            f"hidden neurons cost {line.get('val/loss', float('nan')):.3f} nats an entry (their mean alone: "
-            f"{line.get('val/loss_prior', float('nan')):.3f})",
-            file=sys.stderr,
-        )
+        print(summary(model.architecture, line), file=sys.stderr)
     if cli.config.output:
         output = Path(cli.config.output)
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -144,7 +165,14 @@ def train_latents(arguments: Sequence[str]) -> Path:
     return final
 
 
-def _write(model: LatentAutoencoder, target: Path) -> None:
+def summary(network: str, line: Mapping[str, float]) -> str:
+    """What the last line of a learning curve says of hidden neurons."""
+    unit = "nats an entry" if network == "sequential" else "of their variance"
+    cost, alone = (line.get(key, float("nan")) for key in ("val/loss", "val/loss_prior"))
+    return f"hidden neurons cost {cost:.3f} {unit} (their mean alone: {alone:.3f})"
+
+
+def _write(model: PopulationModel, target: Path) -> None:
     """In one move."""
     checkpoint: dict[str, Any] = {"state_dict": model.state_dict()}
     model.on_save_checkpoint(checkpoint)

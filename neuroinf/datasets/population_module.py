@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -82,6 +83,10 @@ class RandomWindows(Sampler[list[NDArray[np.int64]]]):
         return np.stack([sequence, place - edges[sequence]], 1)
 
 
+def _named(data: PopulationData, label: int) -> PopulationData:
+    return replace(data, name=f"{data.name}, group {label}")
+
+
 def tensors(data: PopulationData) -> list[Tensor]:
     """Each sequence (T, K)."""
     return [torch.from_numpy(x) for x in data.activity]
@@ -140,6 +145,7 @@ class PopulationDataModule(L.LightningDataModule):
         path: The HDF5 file of the simulation; without one, any file that `neuroinf.recordings.populations` reads.
         simulation: What the file holds; None: it is there.
         sessions: Further recordings, of other neurons that are taken to share latents and dynamics.
+        groups_apart: Each group of neurons, such as a layer, is a session of its own.
         test_sequences: The last so many sequences of each are kept for evaluation alone.
         validation: Part of the rest that is not trained on.
         divide: Whether this part is the last stretch of each sequence (time), or the last of the sequences.
@@ -160,6 +166,7 @@ class PopulationDataModule(L.LightningDataModule):
         path: str,
         simulation: Simulation | None = None,
         sessions: list[str] | None = None,
+        groups_apart: bool = False,
         test_sequences: int = 0,
         validation: float = 0.2,
         divide: Literal["time", "sequences"] = "time",
@@ -175,7 +182,7 @@ class PopulationDataModule(L.LightningDataModule):
         self.path, self.simulation, self.dt, self.divide = path, simulation, dt, divide
         self.test_sequences, self.validation, self.bins, self.window = test_sequences, validation, bins, window
         self.batch_size, self.steps, self.simulation_workers, self.seed = batch_size, steps, simulation_workers, seed
-        self.sessions = list(sessions or [])
+        self.sessions, self.groups_apart = list(sessions or []), groups_apart
         self._data: list[PopulationData] | None = None
         for name, least in (
             ("test_sequences", 0),
@@ -220,7 +227,8 @@ class PopulationDataModule(L.LightningDataModule):
         if self.simulation is not None:
             simulator = self.simulation.simulator
             assert isinstance(simulator, OfPopulations)
-            return [len(simulator.groups)]
+            groups = np.asarray(simulator.groups)
+            return np.unique(groups, return_counts=True)[1].tolist() if self.groups_apart else [len(groups)]
         return [data.neurons for data in self.data]
 
     @property
@@ -235,6 +243,8 @@ class PopulationDataModule(L.LightningDataModule):
         """All sequences of each session, in their bins."""
         if self._data is None:
             found = [read_population(path, self.dt) for path in (self.path, *self.sessions)]
+            if self.groups_apart:
+                found = [_named(data.of_group(label), label) for data in found for label in data.groups.tolist()]
             check_sessions(found)
             self._data = [bin_activity(data, self.bins) if self.bins > 1 else data for data in found]
         return self._data

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +20,7 @@ from neuroinf.destinations import check_folder
 from neuroinf.errors import InputError
 from neuroinf.evaluation.dimension import DimensionScore, choose, score_dimension, score_dimensions
 from neuroinf.evaluation.latent_figures import forecast_skill, score_against_dimension, trajectories
+from neuroinf.evaluation.latent_table import COLUMNS, FAR, latent_table
 from neuroinf.evaluation.latents import (
     bits_per_spike,
     coverage,
@@ -33,32 +32,23 @@ from neuroinf.evaluation.latents import (
 )
 from neuroinf.evaluation.metrics import plain
 from neuroinf.fits.autoencoder_latents import AutoencoderLatents, fit_autoencoder
+from neuroinf.fits.bilstm_latents import BiLSTMTraining, fit_bilstm
 from neuroinf.fits.latent_model import LatentFit, LatentModel
 from neuroinf.fits.linear_dynamics import fit_lds
 from neuroinf.fits.linear_latents import fit_fa, fit_pca, fit_ppca
-from neuroinf.latents import LatentCheckpoint, load_latents
+from neuroinf.fits.poisson_dynamics import fit_poisson_lds
+from neuroinf.fits.session_of import parts_of_sessions
+from neuroinf.latents import AnyLatentCheckpoint, LatentCheckpoint, load_latents
+from neuroinf.networks.bilstm_autoencoder import FeedbackAutoencoder
 from neuroinf.recordings.populations import read_population
 
 REFERENCES: dict[str, LatentFit] = {"PCA": fit_pca, "PPCA": fit_ppca, "FA": fit_fa, "LDS": fit_lds}
-SCANNED: dict[str, LatentFit] = {"network": fit_autoencoder, "PPCA": fit_ppca}
+OF_COUNTS: dict[str, LatentFit] = {"PLDS": fit_poisson_lds}
 Scan = list[DimensionScore]
-# bins ahead of a forecast; bins of the figure of latents
-FAR, SHOWN, DPI = 20, 500, 130
-COLUMNS = {
-    "hidden_neurons": "hidden neurons",
-    "ev": "EV, all seen",
-    "ev_span": "EV of span",
-    "rate_r2": "rate R2",
-    "latent_r2": "latent R2",
-    "latent_r2_back": "back",
-    "coverage_90": "cover 90 %",
-    "forecast_1": "1 bin",
-    "ar1_1": "AR(1)",
-    "forecast_20": f"{FAR} bins",
-    "ar1_20": "AR(1)",
-    "bits_per_spike": "bits/spike",
-    "seconds": "fit (s)",
-}
+# training and test data of a session
+Parts = tuple[PopulationData, PopulationData]
+# bins of the figure of latents; hidden entries where the published network's dimension is chosen; half width of a 90 % interval
+SHOWN, DPI, HIDDEN, Z_90 = 500, 130, 0.25, 1.645
 
 
 def evaluate_latents(
@@ -81,61 +71,110 @@ def evaluate_latents(
     for dimension in dimensions:
         if not 1 <= dimension <= model.neurons:
             raise InputError(f"--dimensions: expected 1 to {model.neurons}, the neurons, found {dimension}")
-    train, test, origin = _data(model, data, trust)
-    model = model.of(test)
-    model.of(train)
-    methods: dict[str, dict[str, Any]] = {"network": _scores(model, train, test, model.training_seconds)}
-    for name, fit in REFERENCES.items():
-        began = time.perf_counter()
-        reference = fit(train, model.dimension)
-        methods[name] = _scores(reference, train, test, time.perf_counter() - began)
-        if name == "PCA" and test.kind == "trace":
-            methods[name]["ev_span"] = methods[name]["ev"]
+    parts, origin = _data(model, data, trust)
+    if dimensions and len(parts) > 1:
+        raise InputError(
+            f"--dimensions: expected one session, found {len(parts)} in {origin}: give a recording of one of them by --data"
+        )
+    models = [model.of(test) for _, test in parts]
+    for own, (train, _) in zip(models, parts, strict=True):
+        own.of(train)
+    sessions = [_session(own, *each, model.training_seconds) for own, each in zip(models, parts, strict=True)]
+    (train, test), counts = parts[0], parts[0][0].kind == "counts"
+    if test.factors is not None and train.factors is not None and len(parts) > 1:
+        onto = probe(_joined(models[0], train), np.concatenate(train.factors))
+        for own, (_, other), session in zip(models[1:], parts[1:], sessions[1:], strict=True):
+            assert other.factors is not None
+            session["latent_r2_by_first"] = rate_r2(np.concatenate(other.factors), onto(_joined(own, other)))
     scan: dict[str, Scan] = {}
     if dimensions:
-        scan = {name: score_dimensions(fit, train, test, dimensions) for name, fit in SCANNED.items()}
+        scanned = {"network": _refit(model), "PPCA": fit_ppca} | (OF_COUNTS if counts else {})
+        scan = {name: score_dimensions(fit, train, test, dimensions) for name, fit in scanned.items()}
     metrics = {
         "checkpoint": str(checkpoint),
         "dataset": origin,
         "neuroinf_version": __version__,
         "dimension": model.dimension,
         "true_dimension": None if test.factors is None else test.factors[0].shape[1],
-        "n_test": test.bins,
-        "methods": methods,
+        "n_test": sum(session["n_test"] for session in sessions),
+        "methods": _mean_scores([session["methods"] for session in sessions]),
+        "sessions": sessions,
         "dimensions": {name: _scan_summary(scores) for name, scores in scan.items()},
     }
     text = latent_table(metrics)
     output.mkdir(parents=True, exist_ok=True)
     (output / "metrics.json").write_text(json.dumps(plain(metrics), indent=2, allow_nan=False) + "\n")
     (output / "table.txt").write_text(text + "\n")
-    _figures(model, train, test, scan, output)
+    _figures(models[0], train, test, scan, output)
     return metrics
 
 
-def _data(
-    model: LatentCheckpoint, path: Path | None, trust: Sequence[str]
-) -> tuple[PopulationData, PopulationData, str]:
-    """Training data, test data and where the latter are from."""
+def _data(model: AnyLatentCheckpoint, path: Path | None, trust: Sequence[str]) -> tuple[list[Parts], str]:
+    """Training and test data of each session, and where the latter are from."""
     kept, simulation = dict(model.provenance["data"]), model.provenance.get("simulation")
     module = PopulationDataModule(
         **kept, simulation=None if simulation is None else simulation_from_spec(simulation, trust)
     )
     module.prepare_data()
-    train, val, test = module.parts()
+    split = [module.parts(session) for session in range(len(module.data))]
     if path is None:
-        if len(module.data) > 1:
-            print(
-                f"of {len(module.data)} sessions the first one is scored: give another one's file by --data",
-                file=sys.stderr,
-            )
-        origin = f"{kept['path']}, " + (
-            "held-out time" if test is None else f"{len(test.activity)} held-out sequence(s)"
-        )
-        return train, val if test is None else test, origin
+        held = split[0][2]
+        origin = "held-out time" if held is None else f"{len(held.activity)} held-out sequence(s)"
+        return [(train, val if test is None else test) for train, val, test in split], f"{kept['path']}, {origin}"
     found = read_population(path, kept["dt"])
     found = bin_activity(found, kept["bins"]) if kept["bins"] > 1 else found
-    # of the session that these neurons are of
-    return module.parts(model.of(found).session)[0], found, str(path)
+    new = parts_of_sessions(found, model.sessions)
+    for each in new:
+        model.of(each)
+    return [(split[model.sessions.index(each.names)][0], each) for each in new], str(path)
+
+
+def _refit(model: AnyLatentCheckpoint) -> LatentFit:
+    """How networks of other dimensions are fitted."""
+    if isinstance(model, LatentCheckpoint):
+        return fit_autoencoder
+    how = BiLSTMTraining(hidden=HIDDEN, feedback=isinstance(model.network, FeedbackAutoencoder))
+    return lambda data, dimension: fit_bilstm(data, dimension, how)
+
+
+def _session(model: AnyLatentCheckpoint, train: PopulationData, test: PopulationData, seconds: float) -> dict[str, Any]:
+    """All methods' scores of one session."""
+    methods: dict[str, dict[str, Any]] = {"network": _scores(model, train, test, seconds)}
+    for name, fit in (REFERENCES | (OF_COUNTS if train.kind == "counts" else {})).items():
+        began = time.perf_counter()
+        reference = fit(train, model.dimension)
+        methods[name] = _scores(reference, train, test, time.perf_counter() - began)
+        if name == "PCA" and test.kind == "trace":
+            methods[name]["ev_span"] = methods[name]["ev"]
+    beyond = [
+        np.abs(each.inputs) > Z_90 * each.input_sd
+        for each in model.infer_population(test)
+        if each.inputs is not None and each.input_sd is not None
+    ]
+    return {
+        "name": test.name,
+        "neurons": test.neurons,
+        "n_test": test.bins,
+        "methods": methods,
+        "inputs_beyond_90": float(np.concatenate(beyond).mean()) if beyond else None,
+        "latent_r2_by_first": None,
+    }
+
+
+def _mean_scores(sessions: Sequence[dict[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """Of each method and score over sessions; None where one has none."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, scores in sessions[0].items():
+        found[name] = {}
+        for key in scores:
+            values = [session[name][key] for session in sessions]
+            found[name][key] = None if None in values else float(np.mean(values))
+    return found
+
+
+def _joined(model: AnyLatentCheckpoint, data: PopulationData) -> NDArray[np.float32]:
+    """Latents of all sequences, one after the other."""
+    return np.concatenate([each.factors for each in model.infer_population(data)])
 
 
 def _scores(model: LatentModel, train: PopulationData, test: PopulationData, seconds: float) -> dict[str, Any]:
@@ -194,43 +233,6 @@ def _scan_summary(scores: Scan) -> dict[str, Any]:
     ]
     best = tried[int(np.argmax([np.mean(score.reconstruction) for score in scores]))]
     return {"chosen": chosen | {"reconstruction": best}, "scores": rows}
-
-
-def latent_table(metrics: dict[str, Any]) -> str:
-    """The numbers of all methods, and of all dimensions if they were scanned."""
-    truth = metrics["true_dimension"]
-    lines = [
-        f"{metrics['dimension']} latents, {metrics['n_test']:,} bins that were not trained on: {metrics['dataset']}"
-        + ("" if truth is None else f"; {truth} latents there are"),
-        "",
-        f"{'':<9}" + "".join(f"{title:>15}" for title in COLUMNS.values()),
-    ]
-    for name, scores in metrics["methods"].items():
-        lines.append(f"{name:<9}" + "".join(f"{_cell(scores[key]):>15}" for key in COLUMNS))
-    lines += [
-        "",
-        "EV, all seen: each entry from a latent that has read it: noise that is copied counts as explained. Hidden neurons: a",
-        "quarter of them at a time, predicted from the others. EV of span: least squares in the span of the read-out, as PCA does.",
-        "Forecasts of the latents, R2; AR(1): each latent alone.",
-    ]
-    for name, scan in metrics["dimensions"].items():
-        chosen = scan["chosen"]
-        lines += [
-            "",
-            f"{name}: hidden neurons choose {chosen['neurons']}, hidden entries {chosen['entries']}, reconstruction is best at "
-            f"{chosen['reconstruction']}",
-            f"{'latents':>9}{'hidden neurons':>16}{'hidden entries':>16}{'EV, all seen':>14}{'rate R2':>10}",
-        ]
-        for row in scan["scores"]:
-            lines.append(
-                f"{row['dimension']:>9}{_cell(row['hidden_neurons']):>16}{_cell(row['hidden_entries']):>16}{_cell(row['ev']):>14}"
-                f"{_cell(row['rates_ev']):>10}"
-            )
-    return "\n".join(lines)
-
-
-def _cell(value: float | None) -> str:
-    return "-" if value is None or not math.isfinite(value) else f"{value:.3f}"
 
 
 def _figures(

@@ -19,6 +19,7 @@ from neuroinf.datasets.populations import PopulationData
 from neuroinf.errors import InputError
 from neuroinf.fits.latent_model import LatentEstimate, Mask, Matrix, sequence_and_mask
 from neuroinf.fits.network_readout import estimate_rates
+from neuroinf.fits.session_of import session_of
 from neuroinf.models.autoencoder import LatentAutoencoder
 from neuroinf.models.latent_calibration import calibrate
 from neuroinf.networks.evidence import PopulationReadout
@@ -64,24 +65,7 @@ class AutoencoderLatents:
         Raises:
             InputError: if neurons, kind or bins are not those of any session of the training.
         """
-        if data.names not in self.sessions:
-            raise InputError(f"{data.name}: {self._unknown(data)}")
-        if data.kind != self.network.kind:
-            raise InputError(f"{data.name}: expected {self.network.kind}, as in the training, found {data.kind}")
-        if abs(data.dt - self.dt) > 1e-6 * self.dt:
-            raise InputError(f"{data.name}: expected bins of {self.dt:g} ms, as in the training, found {data.dt:g} ms")
-        return replace(self, session=self.sessions.index(data.names))
-
-    def _unknown(self, data: PopulationData) -> str:
-        sizes = [len(names) for names in self.sessions]
-        if data.neurons not in sizes:
-            known = f"the {sizes[0]} neurons of the training" if len(sizes) == 1 else f"one session's neurons, {sizes}"
-            return f"expected {known}, found {data.neurons}: a network reads no other neurons; train one on these"
-        if len(sizes) > 1:
-            known = "; ".join(f"{names[0]}, {names[1]}, ..." for names in self.sessions if len(names) > 1)
-            return f"expected the neurons of one of {len(sizes)} sessions ({known}), in its order, found {data.names[0]!r} first"
-        ours, theirs = next((a, b) for a, b in zip(self.sessions[0], data.names, strict=True) if a != b)
-        return f"expected the neurons of the training, in its order, found {theirs!r} in the place of {ours!r}"
+        return replace(self, session=session_of(data, self.sessions, self.network.kind, self.dt))
 
     def infer(self, activity: NDArray[Any], observed: Mask | None = None) -> LatentEstimate:
         """Latents and expected activity of one sequence (T, K) of the session; entries that are not observed are not read.

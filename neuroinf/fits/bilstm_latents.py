@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from neuroinf.datasets.populations import PopulationData
-from neuroinf.errors import InputError
+from neuroinf.datasets.population_module import tensors
+from neuroinf.datasets.populations import Kind, PopulationData
+from neuroinf.errors import InputError, expect
 from neuroinf.fits.latent_model import LatentEstimate, Mask, Matrix, sequence_and_mask
+from neuroinf.fits.session_of import session_of
+from neuroinf.models.bilstm import BiLSTMReconstruction, Network, bilstm, hide, masked_error
 from neuroinf.models.sharpness import SharpnessAware
-from neuroinf.networks.bilstm_autoencoder import BiLSTMAutoencoder, FeedbackAutoencoder
 
-Network = BiLSTMAutoencoder | FeedbackAutoencoder
+AnyBiLSTM = TypeVar("AnyBiLSTM", bound="BiLSTMLatents")
 
-# of the windows in which something is hidden, those in which it is whole neurons
-WHOLE_NEURONS = 0.5
+LEAST_RATE = 0.01  # expected counts, of the neuron's mean
 
 
 @dataclass(frozen=True)
@@ -58,29 +59,22 @@ class BiLSTMTraining:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, fine, wanted in (
-            ("iterations", self.iterations >= 1, "at least 1"),
-            ("lr", self.lr > 0, "a positive number"),
-            ("weight_decay", self.weight_decay >= 0, "at least 0"),
-            ("hidden", 0 <= self.hidden < 1, "a share in [0, 1)"),
-            ("window", self.window is None or self.window >= 2, "at least 2 bins"),
-            ("batch", self.batch is None or self.batch >= 1, "at least 1 window"),
-            ("layers", self.layers == 1 or not self.feedback, "1 for the network with feedback"),
-        ):
-            if not fine:
-                raise InputError(f"bilstm.{name}: expected {wanted}, found {getattr(self, name)}")
+        expect(
+            "bilstm.",
+            ("iterations", self.iterations, self.iterations >= 1, "at least 1"),
+            ("lr", self.lr, self.lr > 0, "a positive number"),
+            ("weight_decay", self.weight_decay, self.weight_decay >= 0, "at least 0"),
+            ("hidden", self.hidden, 0 <= self.hidden < 1, "a share in [0, 1)"),
+            ("window", self.window, self.window is None or self.window >= 2, "at least 2 bins"),
+            ("batch", self.batch, self.batch is None or self.batch >= 1, "at least 1 window"),
+            ("layers", self.layers, self.layers == 1 or not self.feedback, "1 for the network with feedback"),
+        )
 
     def network(self, neurons: int, factors: int) -> Network:
         """The network, with weights drawn by the seed."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)  # torch draws initial weights from its own generator alone
-            network: Network = (
-                FeedbackAutoencoder(neurons, factors, self.dropout)
-                if self.feedback
-                else BiLSTMAutoencoder(neurons, factors, self.layers, self.dropout)
-            )
-            _unsaturate(network)
-        return network
+            return bilstm(neurons, factors, self.feedback, self.layers, self.dropout)
 
 
 @dataclass(frozen=True)
@@ -90,16 +84,28 @@ class BiLSTMLatents:
     It has neither a noise model nor dynamics: the latents' standard deviations are nan, and forecasts are those of a linear
     regression of each bin's latents on the last bin's.
 
+    Expected counts are at least a hundredth of the neuron's mean: the squared error does not know that there are none below 0.
+
     Attributes:
         network: Trained.
         transition: A (D, D) of the regression.
         drift: b (D,) of the regression.
+        dt: Bin of its training data, ms.
+        sessions: Names of the neurons, in order: of one session.
+        kind: Of the activity.
+        mean: Of each neuron in training (K,).
+        units: Where 0 is and what 1 is for the network, of each neuron (2, K).
         losses: Mean squared error of each training step.
     """
 
     network: Network
     transition: NDArray[np.float64]
     drift: NDArray[np.float64]
+    dt: float
+    sessions: tuple[tuple[str, ...], ...]
+    kind: Kind
+    mean: NDArray[np.float64] = field(repr=False)
+    units: Matrix = field(repr=False)
     losses: tuple[float, ...] = field(default=(), repr=False)
 
     @property
@@ -107,14 +113,40 @@ class BiLSTMLatents:
         """D."""
         return self.network.factors
 
+    @property
+    def neurons(self) -> int:
+        """K."""
+        return self.network.neurons
+
+    def of(self: AnyBiLSTM, data: PopulationData) -> AnyBiLSTM:
+        """The same model, if a recording is of its neurons.
+
+        Raises:
+            InputError: if neurons, kind or bins are not those of the training.
+        """
+        session_of(data, self.sessions, self.kind, self.dt)
+        return self
+
     def infer(self, activity: NDArray[Any], observed: Mask | None = None) -> LatentEstimate:
-        """Latents and reconstruction of one sequence (T, K); entries that are not observed are not read."""
+        """Latents and reconstruction of one sequence (T, K); entries that are not observed are not read.
+
+        Raises:
+            InputError: if the shapes are not those of the network's neurons, or an observed entry is not finite.
+        """
         x, seen = sequence_and_mask(activity, observed, self.network.neurons)
         mask = None if seen.all() else torch.tensor(seen)[None]
+        scores = (x.astype(np.float32) - self.units[0]) / self.units[1]
         with torch.no_grad():
-            factors = self.network.encode(torch.from_numpy(x.astype(np.float32))[None], mask)[0]
-            rates = self.network.decode(factors)
-        return LatentEstimate(factors.numpy(), np.full(factors.shape, np.nan, np.float32), rates.numpy())
+            factors = self.network.encode(torch.from_numpy(scores)[None], mask)[0].numpy()
+        return LatentEstimate(factors, np.full(factors.shape, np.nan, np.float32), self.rates_of(factors))
+
+    def infer_population(self, data: PopulationData) -> list[LatentEstimate]:
+        """Of each sequence of a new recording of the same neurons.
+
+        Raises:
+            InputError: as :meth:`of`.
+        """
+        return [self.of(data).infer(x) for x in data.activity]
 
     def forecast(self, factors: NDArray[Any], steps: int) -> Matrix:
         """Mean latents (n, steps, D) after each of n states (n, D), by the linear regression."""
@@ -125,9 +157,11 @@ class BiLSTMLatents:
         return np.stack(found, 1).astype(np.float32)
 
     def rates_of(self, factors: NDArray[Any]) -> Matrix:
-        """W q + c (..., K)."""
+        """W q + c (..., K), in the activity's own unit."""
         with torch.no_grad():
-            return self.network.decode(torch.as_tensor(np.asarray(factors, np.float32))).numpy()
+            found = self.network.decode(torch.as_tensor(np.asarray(factors, np.float32))).numpy()
+        rates = self.units[0] + self.units[1] * found
+        return rates if self.kind == "trace" else np.maximum(rates, (LEAST_RATE * self.mean).astype(np.float32))
 
 
 def fit_bilstm(data: PopulationData, dimension: int, training: BiLSTMTraining | None = None) -> BiLSTMLatents:
@@ -173,27 +207,32 @@ def fit_bilstm(data: PopulationData, dimension: int, training: BiLSTMTraining | 
             loss: Any = optimizer.step(closure)  # pyright: ignore[reportArgumentType]
             schedule.step()
             losses.append(loss.item())
-    network.eval()
-    model = BiLSTMLatents(network, np.eye(dimension), np.zeros(dimension), tuple(losses))
-    return BiLSTMLatents(network, *_regression([model.infer(x).factors for x in data.activity]), tuple(losses))
+    units = np.stack([np.zeros(data.neurons), np.ones(data.neurons)]).astype(np.float32)
+    return _latents(network.eval(), data, units, tuple(losses))
 
 
-def _unsaturate(network: Network) -> None:
-    """Make the first LSTM's input weights of the size that K inputs need.
+def finished_bilstm(model: BiLSTMReconstruction, sessions: Sequence[PopulationData], seed: int) -> BiLSTMLatents:
+    """Leave the regression of its latents in a trained model, and hand out its network; nothing is drawn by the seed."""
+    model.cpu().eval()
+    found = _latents(model.network, sessions[0], torch.stack([model.mean, model.scale]).numpy(), ())
+    model.transition.copy_(torch.from_numpy(found.transition))
+    model.drift.copy_(torch.from_numpy(found.drift))
+    return found
 
-    torch draws them by the number of states, D: with 1,131 inputs of variance 1 and 8 states the gates would begin at +-7, where
-    their gradient is nearly 0.
-    """
-    with torch.no_grad():
-        for name, weights in network.rnn.named_parameters():
-            if name.startswith("weight_ih_l0"):
-                weights.mul_(min(1.0, (network.factors / network.neurons) ** 0.5))
+
+def _latents(network: Network, data: PopulationData, units: Matrix, losses: tuple[float, ...]) -> BiLSTMLatents:
+    size = network.factors
+    model = BiLSTMLatents(
+        network, np.eye(size), np.zeros(size), data.dt, (data.names,), data.kind, data.mean, units, losses
+    )
+    transition, drift = _regression([model.infer(x).factors for x in data.activity])
+    return replace(model, transition=transition, drift=drift)
 
 
 def windows(data: PopulationData, length: int | None) -> list[Tensor]:
     """Windows (W, K) of equal length that cover every sequence, the last of each ending with it; or the sequences."""
     if length is None:
-        return [torch.from_numpy(x) for x in data.activity]
+        return tensors(data)
     shortest = min(len(x) for x in data.activity)
     if length > shortest:
         raise InputError(
@@ -204,19 +243,6 @@ def windows(data: PopulationData, length: int | None) -> list[Tensor]:
         starts = sorted({*range(0, len(x) - length + 1, length), len(x) - length})
         found.extend(torch.from_numpy(x[start : start + length]) for start in starts)
     return found
-
-
-def hide(x: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """Which entries (B, T, K) to hide: single ones in some windows, all bins of some neurons in the others."""
-    entries = torch.rand(x.shape, generator=generator) < share
-    neurons = torch.rand((len(x), 1, x.shape[2]), generator=generator) < share
-    whole = torch.rand((len(x), 1, 1), generator=generator) < WHOLE_NEURONS
-    return torch.where(whole, neurons, entries)
-
-
-def masked_error(predicted: Tensor, x: Tensor, scored: Tensor) -> Tensor:
-    """Mean squared error over the scored entries."""
-    return torch.where(scored, predicted - x, 0.0).square().sum() / scored.sum().clamp_min(1)
 
 
 def _batch(cut: list[Tensor], batch: int | None, generator: torch.Generator) -> tuple[Tensor, Tensor]:

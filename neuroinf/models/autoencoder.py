@@ -6,12 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import lightning as L
 import torch
 from torch import Tensor, nn
 
 from neuroinf.datasets.population_module import SessionWindows
-from neuroinf.errors import InputError
+from neuroinf.errors import InputError, expect
+from neuroinf.models.population_model import PopulationModel
 from neuroinf.networks.evidence import Kind
 from neuroinf.networks.sequential_autoencoder import SequentialAutoencoder
 
@@ -25,7 +25,7 @@ ROLLOUT_STRIDE = 5
 STREAMS = 1_000_003
 
 
-class LatentAutoencoder(L.LightningModule):
+class LatentAutoencoder(PopulationModel):
     r"""Maximises a bound on the likelihood of all entries, given those that are not hidden from the encoder.
 
     .. math::
@@ -62,8 +62,6 @@ class LatentAutoencoder(L.LightningModule):
         Keshtkaran and Pandarinath (2019), NeurIPS 32, for hiding entries (coordinated dropout).
     """
 
-    begun: Tensor
-
     def __init__(
         self,
         neurons: int | list[int],
@@ -80,22 +78,16 @@ class LatentAutoencoder(L.LightningModule):
         warm_up: float = 0.3,
         lr: float = 4.0e-3,
     ) -> None:
-        super().__init__()
-        for name, value, fine, wanted in (
+        expect(
+            "model.",
             ("hidden", hidden, 0 < hidden < 1, "a share between 0 and 1"),
             ("emphasis", emphasis, 0 <= emphasis <= 1, "0 to 1"),
             ("rollout", rollout, rollout >= 0, "0 or more steps"),
             ("rollout_weight", rollout_weight, 0 <= rollout_weight < math.inf, "0 or a positive number"),
             ("warm_up", warm_up, 0 <= warm_up <= 1, "0 to 1"),
             ("lr", lr, 0 < lr < math.inf, "a positive number"),
-        ):
-            if not fine:
-                raise InputError(f"model.{name}: expected {wanted}, found {value}")
-        try:
-            self.network = SequentialAutoencoder(neurons, kind, factors, channels, levels, tuple(generator), inputs)
-        except InputError as error:
-            raise InputError(f"model.{error}") from error
-        self.design: dict[str, Any] = {
+        )
+        design: dict[str, Any] = {
             "neurons": neurons,
             "kind": kind,
             "factors": factors,
@@ -104,24 +96,18 @@ class LatentAutoencoder(L.LightningModule):
             "generator": list(generator),
             "inputs": inputs,
         }
+        super().__init__("sequential", design)
+        try:
+            self.network = SequentialAutoencoder(neurons, kind, factors, channels, levels, tuple(generator), inputs)
+        except InputError as error:
+            raise InputError(f"model.{error}") from error
         self.hidden, self.emphasis, self.rollout, self.rollout_weight = hidden, emphasis, rollout, rollout_weight
         self.warm_up, self.lr = warm_up, lr
-        self.register_buffer("begun", torch.zeros((), dtype=torch.bool))
-        self.history: list[dict[str, float]] = []
-        self.population: dict[str, Any] = {}
-        self.provenance: dict[str, Any] = {}
-        self.seconds = 0.0
 
     def begin(self, sessions: Sequence[Sequence[Tensor]]) -> None:
         """Start at the linear solution of training data, sequences (T, K) of each session."""
         self.network.start(sessions)
         self.begun.fill_(True)
-
-    def on_train_start(self) -> None:
-        """A model that was given no training data to begin at begins at the loader's windows."""
-        if not self.begun:
-            batches = list(self.trainer.train_dataloader or [])
-            self.begin([[x for windows in found for x in windows] for found in zip(*batches, strict=True)])
 
     def training_step(self, batch: list[Tensor], batch_index: int) -> Tensor:
         """Minus the bound of windows (B, T, K) of each session."""
@@ -196,14 +182,6 @@ class LatentAutoencoder(L.LightningModule):
         readout = self.network.readout(session)
         return readout.log_likelihood(x, readout.drive(mean), (2 * log_sd).exp() @ readout.loadings.T.square())
 
-    def on_validation_epoch_end(self) -> None:
-        """Add a line to the learning curve."""
-        logged = self.trainer.callback_metrics
-        keys = ("train/loss", "val/loss", "val/loss_prior", "val/reconstruction")
-        self.history.append(
-            {"epoch": float(self.current_epoch)} | {key: float(logged[key]) for key in keys if key in logged}
-        )
-
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: Any = None, gradient_clip_algorithm: Any = None
     ) -> None:
@@ -228,26 +206,6 @@ class LatentAutoencoder(L.LightningModule):
             optimizer, self.lr, total_steps=steps, pct_start=max(0.1, 2 / steps)
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what it takes to build this model again, in plain types."""
-        checkpoint["neuroinf"] = {
-            "format": 1,
-            "model": "latents",
-            "prior": None,
-            "observation": None,
-            "encoder": self.design,
-            "density": None,
-            "population": self.population,
-            "history": self.history,
-            "training_seconds": self.seconds,
-            "provenance": self.provenance,
-        }
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Continue the learning curve and the clock."""
-        content = checkpoint["neuroinf"]
-        self.history, self.seconds = list(content["history"]), float(content["training_seconds"])
 
 
 def _sample(mean: Tensor, log_sd: Tensor, draws: torch.Generator) -> Tensor:

@@ -23,7 +23,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from neuroinf.errors import InputError
+from neuroinf.errors import expect
 from neuroinf.networks.evidence import EXACT, Kind, PopulationReadout
 from neuroinf.networks.inferred_inputs import InferredInputs, Inputs
 from neuroinf.networks.linear_start import linear_start
@@ -112,13 +112,14 @@ class SequentialAutoencoder(nn.Module):
     ) -> None:
         super().__init__()
         sessions = [neurons] if isinstance(neurons, int) else list(neurons)
-        if not 1 <= factors <= min(sessions):
-            raise InputError(f"factors: expected 1 to {min(sessions)}, the number of neurons, found {factors}")
-        for name, value in (("channels", channels), ("levels", levels), ("generator", min(generator, default=1))):
-            if value < 1:
-                raise InputError(f"{name}: expected at least 1, found {value}")
-        if not 0 <= inputs <= factors:
-            raise InputError(f"inputs: expected 0 to {factors}, the number of latents, found {inputs}")
+        at_least_1 = [(name, n, n >= 1, "at least 1") for name, n in (("channels", channels), ("levels", levels))]
+        expect(
+            "",
+            ("factors", factors, 1 <= factors <= min(sessions), f"1 to {min(sessions)}, the number of neurons"),
+            *at_least_1,
+            ("generator", list(generator), all(width >= 1 for width in generator), "widths of at least 1"),
+            ("inputs", inputs, 0 <= inputs <= factors, f"0 to {factors}, the number of latents"),
+        )
         self.factors = factors
         self.kind: Kind = kind
         self.readouts = nn.ModuleList(PopulationReadout(number, factors, kind) for number in sessions)

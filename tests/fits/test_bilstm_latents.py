@@ -6,7 +6,8 @@ import torch
 
 from neuroinf.datasets.populations import PopulationData, population
 from neuroinf.errors import InputError
-from neuroinf.fits.bilstm_latents import BiLSTMTraining, fit_bilstm, hide, windows
+from neuroinf.fits.bilstm_latents import BiLSTMTraining, fit_bilstm, windows
+from neuroinf.models.bilstm import hide
 from neuroinf.simulators import GaussianObservation, LinearDynamics, Population
 
 NEURONS, BINS = 20, 600
