@@ -155,7 +155,7 @@ def _activity(cli: TrainingCLI, best: Path) -> ActivityNetwork:
     shown = any(isinstance(c, TrainingProgress) for c in cli.trainer.callbacks)  # type: ignore[attr-defined]
     folder, device = cli.folder / "activity", cli.trainer.strategy.root_device.type
     loggers = cli.trainer.loggers or cli.loggers(folder)
-    return train_activity(model, cli.datamodule, cli.activity, folder, shown, loggers, device)
+    return train_activity(model, cli.datamodule, cli.activity, folder, shown, loggers, device, cli.enrichment)
 
 
 def _discard_features(folder: Path) -> None:
