@@ -12,11 +12,14 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.combined_loader import CombinedLoader
 
+from neuroinf.checkpoints import read_checkpoint
 from neuroinf.datasets.datamodule import SimulationDataModule
 from neuroinf.datasets.generation import generate
+from neuroinf.enriched_training import enriched_file
 from neuroinf.errors import InputError
 from neuroinf.models.activity import ActivityStage, ActivityTraining, ActivityViews
 from neuroinf.models.amortized import AmortizedInference
+from neuroinf.models.enrichment import EnrichmentStage
 from neuroinf.models.progress import TrainingProgress
 from neuroinf.networks.activity_network import ActivityNetwork
 from neuroinf.networks.population_encoder import PopulationEncoder
@@ -55,6 +58,7 @@ def train_activity(
     shown: bool,
     loggers: list[Logger],
     device: str,
+    enrichment: EnrichmentStage,
 ) -> ActivityNetwork:
     """Train it, or continue, or find it trained.
 
@@ -66,10 +70,13 @@ def train_activity(
         shown: Whether to show the progress.
         loggers: Where its losses go.
         device: Type of device that it is trained on.
+        enrichment: Further rows that it learns from.
     """
     encoder = cast(PopulationEncoder, model.encoder)
     sizes = cast(Any, data.simulator).circuit.sizes
     network = ActivityNetwork(list(sizes), encoder.dt)
+    if stage.start is not None:
+        network.load_state_dict(_weights(Path(stage.start)))
     training = ActivityTraining(network, encoder.groups, stage)
     best = folder / "best.ckpt"
     partition = data.partition
@@ -82,6 +89,9 @@ def train_activity(
             path = Path(data.path).with_name(f"{Path(data.path).stem}_activity_{k}.h5")
             generate(further, path, workers=data.simulation_workers)
             loaders.append(_views(data, path, stage).loader(np.arange(further.n), stage.batch_size, True))
+        if enrichment.n:
+            path = enriched_file(data, enrichment)
+            loaders.append(_views(data, path, stage).loader(np.arange(enrichment.n), stage.batch_size, True))
         kept = ModelCheckpoint(folder, "best", "activity/loss", save_last=True, enable_version_counter=False)
         activity = Trainer(
             accelerator=device,
@@ -114,6 +124,15 @@ def train_activity(
     state = torch.load(best, map_location="cpu", weights_only=True)["state_dict"]
     network.load_state_dict({k.removeprefix("network."): v for k, v in state.items() if k.startswith("network.")})
     return network.eval().cpu()
+
+
+def _weights(start: Path) -> dict[str, torch.Tensor]:
+    """Of the network of the activity in a checkpoint."""
+    weights = read_checkpoint(start, "amortized")["state_dict"]
+    found = {k.removeprefix("activity."): v for k, v in weights.items() if k.startswith("activity.")}
+    if not found:
+        raise InputError(f"activity.start: expected a checkpoint with a network of the activity, found none in {start}")
+    return found
 
 
 def _views(data: SimulationDataModule, path: Path, stage: ActivityStage) -> ActivityViews:

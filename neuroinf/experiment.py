@@ -22,9 +22,11 @@ from neuroinf.activity_training import check_activity
 from neuroinf.configuration import one_line
 from neuroinf.datasets.datamodule import SimulationDataModule
 from neuroinf.destinations import check_file, check_folder
+from neuroinf.enriched_training import check_enrichment
 from neuroinf.errors import InputError
 from neuroinf.models.activity import ActivityStage
 from neuroinf.models.amortized import AmortizedInference
+from neuroinf.models.enrichment import EnrichmentStage
 from neuroinf.models.progress import TrainingProgress
 from neuroinf.models.readout import ReadoutStage
 
@@ -60,6 +62,7 @@ class TrainingCLI(LightningCLI):
 
     def _add_stages(self, parser: LightningArgumentParser) -> None:
         parser.add_class_arguments(ReadoutStage, "readout")
+        parser.add_class_arguments(EnrichmentStage, "enrichment")
         parser.add_class_arguments(ActivityStage, "activity")
 
     def before_instantiate_classes(self) -> None:
@@ -76,6 +79,11 @@ class TrainingCLI(LightningCLI):
     def readout(self) -> ReadoutStage:
         """The second stage."""
         return self.config_init["readout"]
+
+    @property
+    def enrichment(self) -> EnrichmentStage:
+        """What the second stage and the last one have beside draws of the prior."""
+        return self.config_init["enrichment"]
 
     @property
     def activity(self) -> ActivityStage:
@@ -245,12 +253,13 @@ def experiment(arguments: Sequence[str]) -> TrainingCLI:
         InputError: on a bad configuration.
     """
     groups = {"early_stopping": EarlyStopping, "checkpoint": ModelCheckpoint, "readout": ReadoutStage}
-    groups["activity"] = ActivityStage
+    groups |= {"enrichment": EnrichmentStage, "activity": ActivityStage}
     cli = parse(TrainingCLI, AmortizedInference, SimulationDataModule, arguments, groups)
     if cli.datamodule.together > 0 and cli.config.model.pooling is None:
         raise InputError(
             f"data.together is {cli.datamodule.together:g}, but the model takes one sweep at a time: give model.pooling, "
             f"such as {{class_path: neuroinf.networks.SweepPooling}}, or leave data.together at 0"
         )
+    check_enrichment(cli.datamodule, cli.readout, cli.enrichment)
     check_activity(cli.model, cli.datamodule, cli.activity)
     return cli

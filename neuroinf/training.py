@@ -19,6 +19,7 @@ from neuroinf.checkpoints import read_checkpoint
 from neuroinf.datasets.datamodule import SimulationDataModule
 from neuroinf.datasets.schema import Dataset
 from neuroinf.datasets.views import observe_rows
+from neuroinf.enriched_training import enriched_loader
 from neuroinf.errors import InputError
 from neuroinf.experiment import TrainingCLI, experiment
 from neuroinf.models.amortized import AmortizedInference, Batch
@@ -124,6 +125,10 @@ def _train_readout(cli: TrainingCLI, joint: Path) -> Path:
     )
     training.train()
     loaders = [data.feature_loader(folder, stage.batch_size, train) for train in (True, False)]
+    if cli.enrichment.n:
+        given = model.sweep_encoder, cli.enrichment, stage, epochs, folder, str(device)
+        loaders[0], seconds = enriched_loader(data, *given)
+        model.seconds += seconds
     fit(trainer, training, folder / "last.ckpt", cli.folder, train_dataloaders=loaders[0], val_dataloaders=loaders[1])
     before = min(line["val/loss"] for line in model.history[:epochs])
     if kept.best_model_score is not None and float(kept.best_model_score) < before:
@@ -150,12 +155,12 @@ def _activity(cli: TrainingCLI, best: Path) -> ActivityNetwork:
     shown = any(isinstance(c, TrainingProgress) for c in cli.trainer.callbacks)  # type: ignore[attr-defined]
     folder, device = cli.folder / "activity", cli.trainer.strategy.root_device.type
     loggers = cli.trainer.loggers or cli.loggers(folder)
-    return train_activity(model, cli.datamodule, cli.activity, folder, shown, loggers, device)
+    return train_activity(model, cli.datamodule, cli.activity, folder, shown, loggers, device, cli.enrichment)
 
 
 def _discard_features(folder: Path) -> None:
     """They take gigabytes, and can be computed again."""
-    for encoded in folder.glob("*.npy"):
+    for encoded in folder.rglob("*.npy"):
         encoded.unlink()
 
 

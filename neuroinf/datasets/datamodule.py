@@ -194,15 +194,19 @@ class SimulationDataModule(L.LightningDataModule):
     def feature_loader(self, folder: Path, batch_size: int, train: bool) -> DataLoader[Batch]:
         """Features in place of observations, in the batches of training or validation."""
         rows = self._rows().train if train else self._rows().val
-        assert self._views is not None
-        features = Features(folder, self._encoded(), self._views.z)
-        neurons = rows.reshape(-1, self._views.file.sweeps)
+        neurons = rows.reshape(-1, self.simulation.sweeps)
         return DataLoader(
-            features,
+            self.features(folder),
             batch_size=None,
             sampler=EpochBatches(neurons, batch_size, self.seed + 1, train, self.together),
             collate_fn=_as_it_is,  # pyright: ignore[reportArgumentType]
         )
+
+    def features(self, folder: Path) -> Features:
+        """Of all training and validation rows, as :meth:`encode` has left them."""
+        self.setup("fit")
+        assert self._views is not None
+        return Features(folder, self._encoded(), self._views.z)
 
     def _encoded(self) -> NDArray[np.int64]:
         return np.sort(np.concatenate([self._rows().train, self._rows().val]))

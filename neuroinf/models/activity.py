@@ -35,9 +35,9 @@ Batch = tuple[Tensor, Tensor]
 class ActivityStage:
     """How the network of the activity is trained.
 
-    It learns from the training rows and, in even parts, from simulations of other parameters: `proposals` is where those lie whose
-    networks show what the prior's seldom do, such as switching between states. Its answers are then those of a prior that has
-    these in it.
+    It learns from the training rows and, in even parts, from simulations of other parameters: those of the section enrichment, and
+    `proposals`, where those lie whose networks show what the prior's seldom do, such as switching between states. Its answers are
+    then those of a prior that has these in it.
 
     Args:
         epochs: Number of epochs; 0 leaves this stage out.
@@ -47,6 +47,7 @@ class ActivityStage:
         batch_size: Rows per batch.
         lr: Largest learning rate.
         weight_decay: Decoupled weight decay.
+        start: A checkpoint whose network of the activity the training goes on from; None: from the beginning.
 
     Raises:
         InputError: on an impossible value.
@@ -59,8 +60,11 @@ class ActivityStage:
     batch_size: int = 16
     lr: float = 3.0e-3
     weight_decay: float = 1.0e-2
+    start: str | None = None
 
     def __post_init__(self) -> None:
+        if self.start is not None and not Path(self.start).is_file():
+            raise InputError(f"activity.start: no checkpoint at {self.start}: name one, or leave it out")
         for name, least in (("epochs", 0), ("batch_size", 1)):
             if getattr(self, name) < least:
                 raise InputError(f"activity.{name} must be at least {least}, found {getattr(self, name)}")

@@ -11,6 +11,7 @@ import lightning as L
 import torch
 from torch import Tensor
 
+from neuroinf.datasets.enriched_features import Weighted
 from neuroinf.errors import InputError
 from neuroinf.models.amortized import AmortizedInference, Batch, one_cycle
 from neuroinf.networks.pooling import SweepPooling
@@ -66,15 +67,16 @@ class ReadoutTraining(L.LightningModule):
         self._train_loss: list[Tensor] = []
         self._started = 0.0
 
-    def _loss(self, batch: Batch) -> Tensor:
-        features, z = batch
+    def _loss(self, batch: Batch | Weighted) -> Tensor:
+        features, z, *weight = batch
         if self.pooling is not None:
             sets = features[:, None] if features.ndim == 2 else features
             features = self.pooling.pool(sets, torch.ones(sets.shape[:2], dtype=torch.bool, device=sets.device))
-        return self.model.density.loss(features, z).mean()
+        loss = self.model.density.loss(features, z)
+        return (loss * weight[0]).sum() / weight[0].sum() if weight else loss.mean()
 
-    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """Mean loss of a batch (f, z)."""
+    def training_step(self, batch: Batch | Weighted, batch_index: int) -> Tensor:
+        """Mean loss of a batch (f, z), or with weights (f, z, w)."""
         loss = self._loss(batch)
         self._train_loss.append(loss.detach())
         self.log("train/loss", loss)
