@@ -17,7 +17,8 @@ Source:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -133,6 +134,20 @@ class Circuit:
         """The circuit's own values of the free parameters (P,)."""
         values = np.concatenate([self.a, self.J, self.mu, self.theta])
         return values[[self._every.index(name) for name in self.parameters]]
+
+    def check_limits(self, low: Mapping[str, float], inputs: int) -> None:
+        """Refuse a prior whose lower edges no circuit can have, or a stimulus of other populations.
+
+        Raises:
+            InputError: for a lower edge of an a that is not above 0, or inputs that are not one for each population.
+        """
+        for name, value in low.items():
+            if name.startswith("a_") and math.isfinite(value) and value <= 0:
+                raise InputError(f"prior of {name}: expected a lower edge above 0 1/s, found {value:g}")
+        if inputs != len(self.names):
+            raise InputError(
+                f"the stimulus has {inputs} inputs, expected one for each of the populations {', '.join(self.names)}"
+            )
 
     def couplings(self, theta: ArrayLike) -> Couplings:
         """Parameters of each circuit, from values of the free ones :math:`(n, P)`; the others are the circuit's own.

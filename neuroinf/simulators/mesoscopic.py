@@ -22,7 +22,7 @@ Source:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -96,6 +96,10 @@ class MesoscopicNetwork:
         self.units: tuple[str, ...] = circuit.units
         self.channels: dict[str, str] = {}
         self.latents: dict[str, str] = {"rates": "Hz", "expected": "Hz"}
+
+    def check_limits(self, low: Mapping[str, float], inputs: int) -> None:
+        """See :class:`neuroinf.simulators.protocol.HasLimits`."""
+        self.circuit.check_limits(low, inputs)
 
     def simulate(self, theta: ArrayLike, stimulus: ArrayLike, dt: float, seed: int | Sequence[int] = 0) -> Response:
         """Simulate n circuits; rows are shared among as many threads as NUMBA_NUM_THREADS says.

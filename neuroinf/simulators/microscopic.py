@@ -13,7 +13,7 @@ step's end, so that its intervals are at least that time and a step.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -61,6 +61,10 @@ class MicroscopicNetwork:
         self.units: tuple[str, ...] = circuit.units
         self.channels: dict[str, str] = {}
         self.latents: dict[str, str] = {"rates": "Hz"}
+
+    def check_limits(self, low: Mapping[str, float], inputs: int) -> None:
+        """See :class:`neuroinf.simulators.protocol.HasLimits`."""
+        self.circuit.check_limits(low, inputs)
 
     def simulate(self, theta: ArrayLike, stimulus: ArrayLike, dt: float, seed: int | Sequence[int] = 0) -> Response:
         """Simulate n networks; rows are shared among as many threads as NUMBA_NUM_THREADS says.

@@ -35,3 +35,15 @@ def in_this_process(command: list[str], capsys: pytest.CaptureFixture[str]) -> t
             entries[command[0]]()
     assert not warned, [str(warning.message) for warning in warned]
     return int(left.value.code or 0), capsys.readouterr().err
+
+
+def refused(command: list[str], words: tuple[str, ...], folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line on stderr, with these words in it, exit code 2, and nothing written into the folder."""
+    before = content(folder)
+    code, said = in_this_process(command, capsys)
+    assert content(folder) == before
+    assert code == 2, said
+    assert said.startswith("error: ") and said.count("\n") == 1, said
+    missing = [word for word in words if word not in said]
+    assert not missing, f"{said} lacks {missing}"
+    assert len(said) < LONGEST and "Traceback" not in said

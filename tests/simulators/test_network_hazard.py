@@ -96,7 +96,7 @@ TWO: dict[str, Any] = {
     [
         # p at rest is .1: candidates are drawn; .25: every neuron is asked. Most neurons have the highest voltage, or few
         pytest.param("every neuron", FAST | {"a": 2000.0, "mu": 8.3}, 1.0, 1300, 0.2, id="candidates"),
-        pytest.param("every neuron", FAST | {"a": 200.0, "mu": 9.0}, 0.5, 2700, 0.5, id="unequal candidates"),
+        pytest.param("every neuron", FAST | {"a": 200.0, "mu": 9.0}, 0.5, 3000, 0.5, id="unequal candidates"),
         pytest.param("every neuron", FAST | {"a": 3000.0, "mu": 9.22}, 1.0, 1000, 0.2, id="everyone asked"),
         pytest.param("every neuron", FEW, 1.0, 3200, 0.2, id="few neurons"),
         pytest.param("every neuron", TWO, 0.5, 3200, 4.0, id="coupled"),
