@@ -203,8 +203,9 @@ def _scores(model: LatentModel, train: PopulationData, test: PopulationData, sec
         target = list(truth)
     if min(len(each) for each in test.activity) > FAR + 2:
         ahead = forecasts(model, list(test.activity), known, target, alignment, steps=FAR)
-        scores["forecast_1"], scores["ar1_1"] = ahead.r2_at(1)
-        scores[f"forecast_{FAR}"], scores[f"ar1_{FAR}"] = ahead.r2_at(FAR)
+        if len(ahead.truth) > 1:  # of one forecast there is no R2
+            scores["forecast_1"], scores["ar1_1"] = ahead.r2_at(1)
+            scores[f"forecast_{FAR}"], scores[f"ar1_{FAR}"] = ahead.r2_at(FAR)
     return scores
 
 
@@ -251,7 +252,8 @@ def _figures(
     if min(len(x) for x in test.activity) > FAR + 2:
         onto = probe(known[0], known[0]) if alignment is None else alignment
         ahead = forecasts(model, list(test.activity), known, target, onto, steps=FAR)
-        forecast_skill(ahead, test.dt).savefig(output / "forecast.png", dpi=DPI)
+        if len(ahead.truth) > 1:
+            forecast_skill(ahead, test.dt).savefig(output / "forecast.png", dpi=DPI)
     for name, scores in scan.items():
         number = None if test.factors is None else test.factors[0].shape[1]
         figure = score_against_dimension(scores, test.kind, number)

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import yaml
 from command_lines import LONGEST, ROOT, content, in_this_process
+from latent_files import write_config
 
 import neuroinf
 from neuroinf.errors import InputError
@@ -34,23 +34,6 @@ LatentAutoencoder.training_step = killed
 from neuroinf.cli import train_command
 train_command()
 """
-
-
-def write_config(path: Path, **changes: Any) -> Path:
-    """configs/latent_lorenz.yaml, of 8 neurons and a short training."""
-    config = yaml.safe_load((ROOT / "configs/latent_lorenz.yaml").read_text())
-    config["data"] |= {"path": "data/tiny.h5", "steps": 4, "window": 40, "batch_size": 4, "simulation_workers": 1}
-    config["data"]["simulation"]["simulator"]["init_args"]["neurons"] = 8
-    config["data"]["simulation"]["stimulus"]["init_args"]["duration"] = 3000.0
-    config["model"] |= {"channels": 8, "generator": [8]}
-    config["trainer"] = {"max_epochs": 3, "accelerator": "cpu", "enable_progress_bar": False}
-    for key, value in changes.items():
-        part, names = config, key.split("__")
-        for name in names[:-1]:
-            part = part[name]
-        part[names[-1]] = value
-    path.write_text(yaml.safe_dump(config))
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +123,39 @@ def config(folder: Path, **changes: Any) -> list[str]:
     return ["train.py", "--config", "bad.yaml"]
 
 
+def sessions(folder: Path, **second: Any) -> list[str]:
+    """A configuration of two recordings, the second as given."""
+    x = np.random.default_rng(0).standard_normal((60, 8))
+    first: dict[str, Any] = {"activity": x, "dt": 10.0, "kind": "trace", "names": [f"a{k}" for k in range(8)]}
+    np.savez(folder / "first.npz", **first)
+    np.savez(folder / "second.npz", **first | {"names": [f"b{k}" for k in range(8)]} | second)
+    return config(
+        folder,
+        data__simulation=None,
+        data__path="first.npz",
+        data__sessions=["second.npz"],
+        data__test_sequences=0,
+    )
+
+
+def bilstm(folder: Path, **changes: Any) -> list[str]:
+    write_config(folder / "bad.yaml", "latent_bilstm", **changes)
+    return ["train.py", "--config", "bad.yaml"]
+
+
+def changed(folder: Path, change: Callable[[dict[str, Any]], object]) -> list[str]:
+    """Inference with the checkpoint, what it says of itself changed."""
+    checkpoint = torch.load(folder / "model.ckpt", weights_only=True)
+    change(checkpoint["neuroinf"])
+    torch.save(checkpoint, folder / "model.ckpt")
+    return recording(folder)
+
+
+def cut(folder: Path) -> list[str]:
+    (folder / "model.ckpt").write_bytes((folder / "model.ckpt").read_bytes()[:-3000])
+    return recording(folder)
+
+
 BAD: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     "other number of neurons": (lambda f: recording(f, 7), "expected the 8 neurons of the training, found 7"),
     "other bins": (lambda f: recording(f, dt=20.0), "expected bins of 10 ms"),
@@ -163,6 +179,63 @@ BAD: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     "dimension of a scan": (
         lambda f: ["evaluate.py", "model.ckpt", "--dimensions", "9", "--output", "out"],
         "--dimensions: expected 1 to 8",
+    ),
+    "other neurons to evaluate on": (
+        lambda f: [recording(f, 7) and "evaluate.py", "model.ckpt", "--data", "bad.npz", "--output", "out"],
+        "bad.npz: expected the 8 neurons of the training, found 7",
+    ),
+    "activity that is not finite": (
+        lambda f: recording(f, activity=np.full((50, 8), np.nan)),
+        "activity must be finite, found nan in sequence 0, bin 0",
+    ),
+    "activity of another shape": (
+        lambda f: recording(f, activity=np.ones(50)),
+        "expected real numbers (bins, neurons)",
+    ),
+    "names of other neurons": (lambda f: recording(f, names=list("abc")), "names: expected shape (8,), found (3,)"),
+    "truncated checkpoint": (cut, "model.ckpt cannot be read as a checkpoint"),
+    "checkpoint of other neurons": (
+        lambda f: changed(f, lambda said: said["encoder"].update(neurons=[9])),
+        "the weights do not fit its own description",
+    ),
+    "checkpoint without its population": (
+        lambda f: changed(f, lambda said: said.update(population=None)),
+        "the weights do not fit its own description",
+    ),
+    "no such session": (
+        lambda f: (
+            recording(f)
+            and config(f, data__simulation=None, data__path="bad.npz", data__sessions=["b.npz"], data__test_sequences=0)
+        ),
+        "b.npz: expected a population",
+    ),
+    "sessions and a simulation": (lambda f: config(f, data__sessions=["b.npz"]), "expected recordings only"),
+    "sessions of the same neurons": (
+        lambda f: sessions(f, names=[f"a{k}" for k in range(8)]),
+        "expected neurons of other names",
+    ),
+    "sessions of other bins": (lambda f: sessions(f, dt=20.0), "second.npz: expected bins of 10 ms"),
+    "sessions of counts and traces": (
+        lambda f: sessions(f, activity=np.ones((60, 8)), kind="counts"),
+        "second.npz: expected trace",
+    ),
+    "session with fewer neurons than latents": (
+        lambda f: sessions(f, activity=np.ones((60, 2)), names=["c", "d"]),
+        "factors: expected 1 to 2",
+    ),
+    "more inputs than latents": (lambda f: config(f, model__inputs=4), "model.inputs: expected 0 to 3"),
+    "unknown architecture": (lambda f: config(f, architecture="lstm"), "architecture"),
+    "published network of sessions": (
+        lambda f: bilstm(f, data__groups_apart=True, data__simulation__simulator__init_args__layers=2),
+        "expected sequential for 2 sessions, found bilstm",
+    ),
+    "key of the other network": (lambda f: bilstm(f, model__channels=8), "channels"),
+    "feedback of two layers": (lambda f: bilstm(f, model__feedback=True, model__layers=2), "model.layers: expected"),
+    "negative rho": (lambda f: bilstm(f, model__rho=-0.1), "model.rho: expected null, 0 or a positive number"),
+    "everything hidden": (lambda f: bilstm(f, model__hidden=1.0), "model.hidden: expected a share in [0, 1)"),
+    "too many latents of the published network": (
+        lambda f: bilstm(f, model__factors=9),
+        "model.factors: expected 1 to 8",
     ),
     "fits beside latents": (
         lambda f: ["evaluate.py", "model.ckpt", "--fits", "3", "--output", "out"],
