@@ -4,8 +4,8 @@
         [--output FILE]
 
 Windows of 10 s of networks at the published parameters, three neurons of each population, in which the leader changes and
-either leads for a second at least. Draws of each posterior are simulated microscopically for 100 s. "Like the truth": the leader changes, and
-leading and other population are within 2 Hz of the true network's levels. Bar: 80 % of the draws.
+either leads for a second at least. Draws of each posterior are simulated microscopically for 100 s. "Like the truth": the leader
+changes, and leading and other population are within 2 Hz of the true network's levels. Bar: 80 % of the draws.
 
 | posterior | |
 |---|---|
