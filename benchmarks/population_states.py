@@ -1,10 +1,11 @@
 """Of circuits inferred from a window in which two populations take turns, how many do so themselves?
 
-    python benchmarks/population_states.py [--checkpoint checkpoints/neulvm.ckpt] [--windows 6] [--samples 20] [--output FILE]
+    python benchmarks/population_states.py [--checkpoint checkpoints/neulvm.ckpt] [--windows 6] [--samples 20]
+        [--output FILE]
 
-Windows of 10 s of networks at the published parameters, three neurons of each population, in which the leader changes and either
-leads for a second at least. Draws of each posterior are simulated microscopically for 100 s. "Like the truth": the leader changes, and
-leading and other population are within 2 Hz of the true network's levels. Bar: 80 % of the draws.
+Windows of 10 s of networks at the published parameters, three neurons of each population, in which the leader changes and
+either leads for a second at least. Draws of each posterior are simulated microscopically for 100 s. "Like the truth": the leader
+changes, and leading and other population are within 2 Hz of the true network's levels. Bar: 80 % of the draws.
 
 | posterior | |
 |---|---|

@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from neuroinf.errors import InputError
-from neuroinf.priors import CompetingPrior, Parameter, Prior
+from neuroinf.priors import CompetingPrior, Parameter, Prior, competing
 from neuroinf.simulators import Circuit
 
+FEW = 2**15
 CIRCUIT = Circuit(J=[9.984, 9.984, 19.968], synapse=[3.0, 3.0, 6.0])
 
 
@@ -17,7 +18,13 @@ def near(width: float = 0.03) -> dict[str, Parameter]:
     return {name: Parameter(unit, (1 - width) * v, (1 + width) * v) for name, unit, v in values}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(autouse=True)
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Enough circuits for a box of which a quarter has two states, and for one that has none."""
+    monkeypatch.setattr(competing, "COUNTED", FEW)
+
+
+@pytest.fixture
 def prior() -> CompetingPrior:
     return CompetingPrior(near(), CIRCUIT, [3.0, 40.0])
 
@@ -25,15 +32,15 @@ def prior() -> CompetingPrior:
 def test_draws_are_those_of_the_box_that_have_two_states(prior: CompetingPrior) -> None:
     drawn = prior.sample(300, np.random.default_rng(1))
     assert prior.competes(drawn).all() and prior.inside(torch.from_numpy(drawn)).all()
-    box = Prior(near()).sample(20_000, np.random.default_rng(2))
+    box = Prior(near()).sample(5_000, np.random.default_rng(2))
     kept = box[prior.competes(box)]
     # the difference of two means of a uniform parameter, of 300 and of at least 300 draws, has an sd of at most 0.29 / sqrt(150) of
     # the box, if the part is no wider than it; 5 of these: 7e-7 for each of 12
     width = np.array(prior.high) - np.array(prior.low)
     assert len(kept) > 300
     assert np.abs((drawn.mean(0) - kept.mean(0)) / width).max() < 5 * 0.29 / np.sqrt(150)
-    # binomial, of 20,000 and 524,288 draws
-    assert abs(len(kept) / 20_000 - prior.fraction) < 4.5 * np.sqrt(prior.fraction / 20_000)
+    # binomial, of 5,000 and 32,768 draws
+    assert abs(len(kept) / 5_000 - prior.fraction) < 4.5 * np.sqrt(prior.fraction / 5_000)
 
 
 def test_the_published_circuit_is_one_and_has_the_density_of_the_box_over_the_fraction(prior: CompetingPrior) -> None:

@@ -1,19 +1,21 @@
 r"""Circuits that agree with a recording in which two populations take turns: Monte Carlo for this recording alone.
 
-What is compared are the rates :math:`r_{sm}` of the recorded neurons of population m while the first (s = 1) or the second (s = 2)
-population leads, and that both do. With infinite populations' stationary rates :math:`A_{sm}(\theta)`
+What is compared are the rates :math:`r_{sm}` of the recorded neurons of population m while the first (s = 1) or the second
+(s = 2) population leads, and that both do. With infinite populations' stationary rates :math:`A_{sm}(\theta)`
 (:mod:`neuroinf.simulators.circuit_states`) the target of a Markov chain is
 
-.. math:: p(\theta)\; 1[\theta \text{ has both states}]\; \prod_{sm} \mathcal N\big(r_{sm};\, A_{sm}(\theta),\, \sigma_{sm}^2\big), \qquad
-    \sigma_{sm}^2 = \frac{r_{sm}}{n_m T_s} + (0.05\, r_{sm})^2
+.. math:: p(\theta)\; 1[\theta \text{ has both states}]\;
+    \prod_{sm} \mathcal N\big(r_{sm};\, A_{sm}(\theta),\, \sigma_{sm}^2 + (0.05\, r_{sm})^2\big), \qquad
+    \sigma_{sm}^2 = \frac{r_{sm}}{n_m T_s}
 
-with n neurons recorded for a time T in a state. Every circuit that the chain ends in is then simulated as long as the recording was: those
-that do not change their leader are dropped, and the others weighted by the ratio of the likelihoods of the simulation's own rates and of
-the infinite populations', so that what remains is of circuits of the true size. A trained network's posterior is where the chain begins;
-it has no part in the target.
+with n neurons recorded for a time T in a state. Every circuit that the chain ends in is then simulated as long as the recording
+was: those that do not change their leader are dropped, and the others weighted by the ratio of the likelihood of the simulation's
+own rates, without the rough 5 %, to that of the infinite populations', so that what remains is of circuits of the true size. A
+trained network's posterior is where the chain begins; it has no part in the target. Recordings without external input only.
 
 Source:
-    ter Braak 2006, A Markov chain Monte Carlo version of the genetic algorithm differential evolution, Stat Comput 16:239 (the chain).
+    The chain: ter Braak 2006, A Markov chain Monte Carlo version of the genetic algorithm differential evolution,
+    Stat Comput 16:239.
 """
 
 from __future__ import annotations
@@ -55,9 +57,10 @@ class StateRates:
     rates: FloatArray
     sd: FloatArray
 
-    def log_likelihood(self, found: FloatArray) -> FloatArray:
-        """Of rates :math:`(n, 2, M)`: (n,)."""
-        return -0.5 * np.square((found - self.rates) / self.sd).sum((1, 2))
+    def log_likelihood(self, found: FloatArray, rough: float = 0.0) -> FloatArray:
+        """Of rates :math:`(n, 2, M)`, known but for this part of them: (n,)."""
+        variance = np.square(self.sd) + np.square(rough * self.rates)
+        return -0.5 * (np.square(found - self.rates) / variance).sum((1, 2))
 
 
 @dataclass(frozen=True)
@@ -93,8 +96,8 @@ def state_rates(recording: NetworkRecording, activity: FloatArray, dt: float) ->
     times = np.array([np.count_nonzero(states == state) for state in (1, 0)]) * dt
     if times.min() < SHORTEST or number.min() < 1:
         raise InputError(
-            f"{recording.name}: expected both of the competing populations to lead for {SHORTEST:g} ms or more and a neuron of each "
-            f"population, found {times[0]:g} and {times[1]:g} ms and {number.tolist()} neurons: take the amortized posterior"
+            f"{recording.name}: expected both of the competing populations to lead for {SHORTEST:g} ms or more and a neuron of "
+            f"each population, found {times[0]:g} and {times[1]:g} ms and {number.tolist()} neurons: take the amortized posterior"
         )
     counts = np.zeros((2, len(activity)))
     for train, group in zip(recording.spikes, recording.groups, strict=True):
@@ -102,7 +105,7 @@ def state_rates(recording: NetworkRecording, activity: FloatArray, dt: float) ->
         counts[:, group] += np.count_nonzero(leads == 1), np.count_nonzero(leads == 0)
     exposed = times[:, None] / 1000 * number
     rates = (counts + 0.5) / exposed
-    return StateRates(rates, np.hypot(np.sqrt(rates / exposed), ROUGH * rates))
+    return StateRates(rates, np.sqrt(rates / exposed))
 
 
 def competing_posterior(
@@ -169,7 +172,7 @@ class _Target:
         if len(inside):
             rates = np.stack(competing_states(self.circuit, theta[inside]), 1)
             both = (rates[:, 0, 0] - rates[:, 0, 1] > LEAD) & (rates[:, 1, 1] - rates[:, 1, 0] > LEAD)
-            value[inside] = np.where(both, self.observed.log_likelihood(rates), -np.inf)
+            value[inside] = np.where(both, self.observed.log_likelihood(rates, ROUGH), -np.inf)
         return value
 
 

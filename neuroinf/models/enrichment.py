@@ -6,10 +6,11 @@ Of :math:`n_0` rows of the prior p and :math:`n_1` of its part R, of mass Z, a r
 
 so that all rows together, weighted, are draws of p. A further weight that depends on the recording x alone,
 
-.. math:: g(x) = \frac{1}{1 - r(x)\, (1 - w_R)}, \qquad r(x) = P(\theta \in R \mid x) \text{ among all rows}, \quad w_R = w(\theta \in R)
+.. math:: g(x) = \frac{1}{1 - r(x)\, (1 - w_R)}, \qquad r(x) = P(\theta \in R \mid x) \text{ among all rows}
 
-leaves every :math:`p(\theta \mid x)` as it is, and gives recordings that only R shows the share in the loss that they have among the rows:
-without it, what R shows would count as little as it is rare. r need not be right; it is a logistic regression on the features.
+with :math:`w_R` the importance in R, leaves every :math:`p(\theta \mid x)` as it is, and gives recordings that only R shows
+the share in the loss that they have among the rows: without it, what R shows would count as little as it is rare. r need not be
+right; it is a logistic regression on the features.
 """
 
 from __future__ import annotations

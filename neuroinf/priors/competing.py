@@ -30,8 +30,8 @@ class CompetingPrior(Prior):
     .. math:: p(\theta \mid R) = \frac{p(\theta)\, 1[\theta \in R]}{Z}, \qquad
         R = \{\theta : l \le A_1 - A_2 \le h \text{ from one start}, \; l \le A_2 - A_1 \le h \text{ from the other}\}
 
-    with A the stationary rates of infinite populations (:mod:`neuroinf.simulators.circuit_states`). Coordinates are the box's. Z, the
-    part of the box's mass, is known to about 2 % (of 0.35 %) from 524,288 fixed draws.
+    with A the stationary rates of infinite populations (:mod:`neuroinf.simulators.circuit_states`). Coordinates are
+    the box's. Z, the part of the box's mass, is known to about 2 % (of 0.35 %) from 524,288 fixed draws.
 
     Args:
         parameters: Of the box; as :class:`Prior`.
@@ -63,7 +63,7 @@ class CompetingPrior(Prior):
         low, high = self.lead
         one, other = competing_states(self.circuit, theta[:, self._columns])
         ahead = np.stack([one[:, 0] - one[:, 1], other[:, 1] - other[:, 0]])
-        return ((ahead >= low) & (ahead <= high)).all(0)
+        return np.asarray(((ahead >= low) & (ahead <= high)).all(0))
 
     def sample(self, n: int, rng: np.random.Generator) -> FloatArray:
         """See Prior; from the box, until so many lie in R.

@@ -14,7 +14,9 @@ def uncoupled(a: float, mu: float, theta: float) -> Circuit:
     return Circuit(names=["E"], sizes=[1000], connections=[[0]], a=a, J=1.0, mu=mu, theta=theta)
 
 
-@pytest.mark.parametrize(("a", "mu", "theta"), [(50.0, 14.4, 3.7), (20.0, 6.0, 7.0), (100.0, 28.0, 1.5), (50.0, 2.0, 3.0)])
+@pytest.mark.parametrize(
+    ("a", "mu", "theta"), [(50.0, 14.4, 3.7), (20.0, 6.0, 7.0), (100.0, 28.0, 1.5), (50.0, 2.0, 3.0)]
+)
 def test_rate_of_neurons_without_input_is_that_of_the_renewal_equation(a: float, mu: float, theta: float) -> None:
     def cumulative(s: float) -> float:
         return quad(lambda t: np.exp(mu * -np.expm1(-a * t) - theta), 0, s)[0]
