@@ -116,7 +116,7 @@ def _parser(arguments: Sequence[str]) -> ArgumentParser:
     )
     parser.add_argument("--config", action="config", help="the experiment's YAML")
     parser.add_argument("--output", type=str | None, default=None, help="write here instead of data.path")
-    for training in ("model", "trainer", "early_stopping", "checkpoint", "readout", "activity"):
+    for training in ("model", "trainer", "early_stopping", "checkpoint", "readout", "enrichment", "activity"):
         parser.add_argument(f"--{training}", type=dict[str, Any] | None, default=None, help="of train.py; passed over")
     for training in ("name", "runs"):
         parser.add_argument(f"--{training}", type=str | None, default=None, help="of train.py; passed over")
