@@ -89,7 +89,9 @@ def test_configuration_of_a_population_says_how_it_is_simulated(path: Path, else
 @pytest.mark.parametrize("path", LATENTS, ids=name)
 def test_configuration_of_a_population_makes_data_model_and_trainer(path: Path, elsewhere: Path) -> None:
     cli = population_study(["--config", str(path)])
-    assert [r.neurons for r in cli.model.network.readouts] == cli.datamodule.neurons and cli.trainer.max_epochs
+    network = cli.model.network
+    read = [network.neurons] if cli.model.architecture == "bilstm" else [r.neurons for r in network.readouts]
+    assert read == cli.datamodule.neurons and cli.trainer.max_epochs
     assert [entry.name for entry in elsewhere.iterdir()] == ["configs"]
 
 

@@ -118,7 +118,7 @@ def _parser(arguments: Sequence[str]) -> ArgumentParser:
     parser.add_argument("--output", type=str | None, default=None, help="write here instead of data.path")
     for training in ("model", "trainer", "early_stopping", "checkpoint", "readout", "enrichment", "activity"):
         parser.add_argument(f"--{training}", type=dict[str, Any] | None, default=None, help="of train.py; passed over")
-    for training in ("name", "runs"):
+    for training in ("name", "runs", "architecture"):
         parser.add_argument(f"--{training}", type=str | None, default=None, help="of train.py; passed over")
     parser.add_argument("--views", type=int | None, default=None, help="of train.py; passed over")
     parser.add_argument("--seed_everything", type=Any, default=None, help="of train.py; passed over")
