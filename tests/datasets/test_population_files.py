@@ -133,9 +133,10 @@ def test_configuration_is_simulated_and_described(
     simulate(["--config", str(config), "--output", str(target), stimulus, neurons, "--data.simulation.n=2"])
     info([str(target)])
     said = capsys.readouterr().out
-    dynamics = yaml.safe_load(config.read_text())["data"]["simulation"]["simulator"]["init_args"]["dynamics"]
+    given = yaml.safe_load(config.read_text())["data"]["simulation"]["simulator"]["init_args"]
+    dynamics, layers = given["dynamics"], given.get("layers", 1)
     dimension = dynamics["init_args"].get("dimension", 3)
-    assert "of 5 neurons in 1 group(s), 20 samples a row" in said
+    assert f"of {5 * layers} neurons in {layers} group(s), 20 samples a row" in said
     assert f"latent/factors: {dimension} x 20 a row, unit 1" in said
 
 
