@@ -128,7 +128,9 @@ class PopulationReadout(nn.Module):
             mean: Of the latents.
             variance: Of each latent (..., D); none: they are known.
         """
-        loadings, offset = (self.loadings, self.offset) if self.kind == "trace" else (self.rate_loadings, self.rate_offset)
+        loadings, offset = (
+            (self.loadings, self.offset) if self.kind == "trace" else (self.rate_loadings, self.rate_offset)
+        )
         drive = offset + mean @ loadings.T
         spread = torch.zeros_like(drive) if variance is None else variance @ loadings.T.square()
         if self.kind == "trace":
