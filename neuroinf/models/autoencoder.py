@@ -33,8 +33,9 @@ class LatentAutoencoder(PopulationModel):
         \log p(x_{tk} \mid z_t) \Big] - \beta\, \mathrm{KL}(q \,\|\, p) - \rho\, \langle \| \hat z_{t+s} - z_{t+s} \|^2 \rangle
 
     with z drawn from :math:`q(z \mid x_{\mathrm{observed}})`, a share h of the entries hidden (single ones in half of the windows,
-    whole neurons in the others), and :math:`\hat z_{t+s}` the generator's forecasts. :math:`\beta` rises from 0 to 1, and forecasts
-    count from then on.
+    whole neurons in the others), and :math:`\hat z_{t+s}` the generator's forecasts. :math:`\beta` rises from 0 to its largest
+    value, and forecasts count from then on. Forecasts of counts teach the generator alone: a count says little of its bin, and
+    latents that were to be easy to forecast as well would shrink.
 
     val/loss is what hidden neurons cost: minus the mean log-likelihood of the entries of a quarter of the neurons, predicted from
     the others; val/loss_prior is that of each neuron's own mean and variance. val/reconstruction is the log-likelihood cost of
@@ -53,6 +54,8 @@ class LatentAutoencoder(PopulationModel):
         rollout: Steps of the forecasts that are compared with what was inferred; 0: none.
         rollout_weight: :math:`\rho`.
         warm_up: Part of the training in which :math:`\beta` rises.
+        divergence: The largest :math:`\beta`. With 1 latents of sparse counts can vanish: what they tell of a bin is less than what
+            a posterior of independent bins costs.
         lr: Largest learning rate.
 
     Raises:
@@ -76,6 +79,7 @@ class LatentAutoencoder(PopulationModel):
         rollout: int = 10,
         rollout_weight: float = 5.0,
         warm_up: float = 0.3,
+        divergence: float = 1.0,
         lr: float = 4.0e-3,
     ) -> None:
         expect(
@@ -85,6 +89,7 @@ class LatentAutoencoder(PopulationModel):
             ("rollout", rollout, rollout >= 0, "0 or more steps"),
             ("rollout_weight", rollout_weight, 0 <= rollout_weight < math.inf, "0 or a positive number"),
             ("warm_up", warm_up, 0 <= warm_up <= 1, "0 to 1"),
+            ("divergence", divergence, 0 < divergence <= 1, "above 0, at most 1"),
             ("lr", lr, 0 < lr < math.inf, "a positive number"),
         )
         design: dict[str, Any] = {
@@ -102,7 +107,7 @@ class LatentAutoencoder(PopulationModel):
         except InputError as error:
             raise InputError(f"model.{error}") from error
         self.hidden, self.emphasis, self.rollout, self.rollout_weight = hidden, emphasis, rollout, rollout_weight
-        self.warm_up, self.lr = warm_up, lr
+        self.warm_up, self.largest_beta, self.lr = warm_up, divergence, lr
 
     def begin(self, sessions: Sequence[Sequence[Tensor]]) -> None:
         """Start at the linear solution of training data, sequences (T, K) of each session."""
@@ -120,7 +125,7 @@ class LatentAutoencoder(PopulationModel):
         return loss
 
     def loss(self, batch: Sequence[Tensor], beta: float, draws: torch.Generator) -> Tensor:
-        """Minus the bound, per bin, at one weight of KL and forecasts: mean over sessions, of each of which there are windows."""
+        """Minus the bound, per bin, at a part `beta` of the KL's largest weight, with forecasts at 1: mean over sessions."""
         losses = [self._loss(windows, session, beta, draws) for session, windows in enumerate(batch)]
         return torch.stack(losses).mean()
 
@@ -139,7 +144,7 @@ class LatentAutoencoder(PopulationModel):
         divergence = divergence + network.divergence(posterior, z, push)
         each = readout.log_likelihood(x, readout.drive(z))
         likelihood = (1 - self.emphasis) * each.sum() + self.emphasis / self.hidden * (each * hide).sum()
-        loss = beta * divergence - likelihood / bins
+        loss = beta * self.largest_beta * divergence - likelihood / bins
         steps = min(self.rollout, x.shape[1] - 1)
         # at first the latents are noise and there is nothing to forecast
         if steps and beta == 1.0:

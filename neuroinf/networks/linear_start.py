@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import FactorAnalysis
 
+from neuroinf.datasets.populations import population
+from neuroinf.fits.linear_latents import fit_fa
 from neuroinf.networks.evidence import Kind
 
 FloatArray = NDArray[np.float64]
@@ -31,7 +33,9 @@ class LinearStart:
 def linear_start(x: FloatArray, kind: Kind, factors: int) -> LinearStart:
     r"""The linear solution for activity x (n, K).
 
-    Of traces: factor analysis of standard scores. Of counts: the covariance of the log rates that explains that of the counts,
+    Of traces: factor analysis of standard scores. Of counts: factor analysis of their square roots, and the Poisson regression of each
+    neuron on latents inferred without it (:mod:`neuroinf.fits.latent_readout`). Above 200 neurons, or with fewer bins than neurons,
+    the covariance of the log rates that explains that of the counts,
 
     .. math::
         \mathrm{Cov}(\log \mu)_{ij} = \log\left(1 + \frac{\mathrm{Cov}(x)_{ij} - \delta_{ij} \bar x_i}{\bar x_i \bar x_j}\right)
@@ -64,9 +68,6 @@ def linear_start(x: FloatArray, kind: Kind, factors: int) -> LinearStart:
 
 def _of_counts(x: FloatArray, mean: FloatArray, factors: int) -> LinearStart:
     if x.shape[1] <= MOST_ITERATED and len(x) > x.shape[1]:
-        from neuroinf.datasets.populations import population
-        from neuroinf.fits.linear_latents import fit_fa
-
         found = fit_fa(population(x, 1.0, "counts"), factors).readout
         return LinearStart(mean, np.ones_like(mean), found.weights, found.offsets, np.ones_like(mean))
     rates = np.maximum(mean, 1 / len(x))  # of a silent neuron
