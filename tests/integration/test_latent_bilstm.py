@@ -104,3 +104,20 @@ def test_units_of_the_recording_do_not_matter(here: Path) -> None:
         found.append(model.infer(x * scale))
     np.testing.assert_allclose(found[0].factors, found[1].factors, atol=1e-3)
     np.testing.assert_allclose(found[0].rates * 1e-3, found[1].rates, atol=1e-5)
+
+
+def test_counts_have_their_own_linear_reference_and_rates_above_zero(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A squared error knows no sign: rates are held at a hundredth of the neuron's mean at least."""
+    rng = np.random.default_rng(2)
+    x = rng.poisson(np.exp(np.sin(np.arange(260) / 8)[:, None] * rng.normal(0, 1.5, 8) - 1))
+    np.savez(here / "c.npz", activity=x, dt=10.0, kind="counts")
+    changes = {"data__simulation": None, "data__path": "c.npz", "data__test_sequences": 0, "model__factors": 2}
+    shutil.copyfile(trained(here, **changes), here / "model.ckpt")
+    assert in_this_process(["evaluate.py", "model.ckpt", "--output", "out"], capsys)[0] == 0
+    methods = json.loads((here / "out/metrics.json").read_text())["methods"]
+    assert set(methods) == {"network", "PCA", "PPCA", "FA", "LDS", "PLDS"}
+    assert all(np.isfinite(scores["bits_per_spike"]) for scores in methods.values())
+    rates = load_latents(here / "model.ckpt").infer(x).rates
+    assert (rates >= 0.0099 * x[:208].mean(0)).all()
