@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from neuroinf.activity_stretches import activity_in_stretches, mirror_image
 from neuroinf.datasets.observation import count_spikes, hold_or_average
 from neuroinf.doubts import doubts
 from neuroinf.errors import InputError
@@ -70,7 +71,7 @@ def infer_population(
     """Parameters and population activity from one recording.
 
     A recording longer than the training's rows is cut into pieces of equal length, whose posteriors are put together; its activity
-    is inferred as a whole.
+    is inferred in overlapping stretches.
 
     Args:
         model: A checkpoint that reads the spikes of networks, see :func:`neuroinf.load`.
@@ -160,8 +161,9 @@ def population_activity(
         raise InputError(f"expected a level between 0 and 1, found {level}")
     assert isinstance(encoder, PopulationEncoder)
     units, inputs = torch.from_numpy(x)[None].split([len(groups), encoder.populations], 1)
-    activity = network(units, inputs, groups)
     circuit = getattr(getattr(model.simulation, "simulator", None), "circuit", None)
+    places = mirror_image(circuit, model.prior) if circuit is not None else None
+    activity = activity_in_stretches(network, units, inputs, groups, places)
     names = getattr(circuit, "names", tuple(str(m) for m in range(encoder.populations)))
     nothing = np.empty((0, 0))
     estimate = ActivityEstimate(
