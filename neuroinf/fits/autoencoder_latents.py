@@ -235,7 +235,8 @@ def split_last(data: PopulationData) -> tuple[PopulationData, PopulationData] | 
         return data.take(range(cut)), data.take(range(cut, len(data.activity)))
     if min(map(len, data.activity)) < FEWEST_BINS:
         return None
-    return split_time(data, (FIRST, 1 - FIRST))
+    first, rest = split_time(data, (FIRST, 1 - FIRST))
+    return first, rest
 
 
 def hidden_gain(

@@ -33,9 +33,9 @@ class LinearStart:
 def linear_start(x: FloatArray, kind: Kind, factors: int) -> LinearStart:
     r"""The linear solution for activity x (n, K).
 
-    Of traces: factor analysis of standard scores. Of counts: factor analysis of their square roots, and the Poisson regression of each
-    neuron on latents inferred without it (:mod:`neuroinf.fits.latent_readout`). Above 200 neurons, or with fewer bins than neurons,
-    the covariance of the log rates that explains that of the counts,
+    Of traces: factor analysis of standard scores. Of counts: factor analysis of their square roots, and the Poisson regression of
+    each neuron on latents inferred without it (:mod:`neuroinf.fits.latent_readout`). Above 200 neurons, or with fewer bins than
+    neurons, the covariance of the log rates that explains that of the counts,
 
     .. math::
         \mathrm{Cov}(\log \mu)_{ij} = \log\left(1 + \frac{\mathrm{Cov}(x)_{ij} - \delta_{ij} \bar x_i}{\bar x_i \bar x_j}\right)
