@@ -1,7 +1,7 @@
 """What a checkpoint knows of hidden populations: parameters and activity, each number beside its bar.
 
     python benchmarks/population_posterior.py [--checkpoint checkpoints/neulvm.ckpt] [--rows 1000] [--networks 8]
-        [--only parameters | activity] [--output FILE]
+        [--only parameters | activity] [--seed 60000] [--output FILE]
 
 Test rows are drawn from the checkpoint's prior and simulated anew, those of the published parameters likewise; no simulation was
 seen in training. Unless a line says otherwise, 3 neurons of each population were recorded for 10 s. A draw is stable if every
@@ -175,13 +175,13 @@ def _condition(
     return {"J_E": error, "p": p.tolist(), "coverage": covered.tolist()}
 
 
-def activity(model: Estimator, draws: Draws, networks: int) -> dict[str, Any]:
+def activity(model: Estimator, draws: Draws, networks: int, seed: int) -> dict[str, Any]:
     """The part on activity."""
     circuit = draws_circuit(model)
     names, document = circuit.circuit.names, {}
     bins = round(10 * WINDOW / 4.0)
     found = circuit.simulate(
-        np.repeat(circuit.circuit.truth[None], networks, 0), np.zeros((1, len(names), bins)), 4.0, SEED + 3
+        np.repeat(circuit.circuit.truth[None], networks, 0), np.zeros((1, len(names), bins)), 4.0, seed + 3
     )
     seen, truth = [], []
     for i in range(networks):
@@ -268,18 +268,19 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1000)
     parser.add_argument("--networks", type=int, default=8)
     parser.add_argument("--only", choices=["parameters", "activity"])
+    parser.add_argument("--seed", type=int, default=SEED, help="of networks and draws: another gives other windows")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
     model = load(options.checkpoint)
     simulation = model.simulation
     assert simulation is not None
-    draws = Draws(simulation, options.rows, WINDOW, SEED)
+    draws = Draws(simulation, options.rows, WINDOW, options.seed)
     document: dict[str, Any] = {}
     if options.only != "parameters":
-        document["activity"] = activity(model, draws, options.networks)
+        document["activity"] = activity(model, draws, options.networks, options.seed)
     if options.only != "activity":
-        few = Draws(simulation, max(10, options.rows // 5), 60_000.0, SEED + 1)
+        few = Draws(simulation, max(10, options.rows // 5), 60_000.0, options.seed + 1)
         document["parameters"] = parameters(model, draws, few)
     if options.output is not None:
         options.output.write_text(json.dumps(document, indent=2) + "\n")
