@@ -27,8 +27,7 @@ from neuroinf.models.latent_calibration import calibrate
 from neuroinf.networks.evidence import PopulationReadout
 from neuroinf.networks.sequential_autoencoder import SequentialAutoencoder
 
-# weights of the KL that counts are tried with; how data are parted for it: share to learn from, and what is too little
-DIVERGENCES = (1.0, 0.1)
+# how counts are parted to choose their training: share to learn from, and what is too little
 FIRST, FEWEST_SEQUENCES, FEWEST_BINS = 0.8, 5, 100
 LEAST_RATE = 1e-4
 
@@ -152,7 +151,7 @@ def fit_autoencoder(
     emphasis: float = 0.2,
     rollout: int = 10,
     lr: float = 4e-3,
-    divergence: float | None = None,
+    sparse: bool | None = None,
 ) -> AutoencoderLatents:
     """Train a latent autoencoder on a population in memory; nothing is written.
 
@@ -169,8 +168,8 @@ def fit_autoencoder(
         emphasis: On hidden entries.
         rollout: Steps of the forecasts that are trained.
         lr: Largest learning rate.
-        divergence: Weight of the KL; none: 1 for traces, and for counts 1 or .1, whichever, after half of the steps on the first
-            four fifths of the data, predicts hidden neurons better in the rest.
+        sparse: See :class:`~neuroinf.models.autoencoder.LatentAutoencoder`; none: of counts whichever, after half of the steps on
+            the first four fifths of the data, predicts hidden neurons better in the rest.
 
     Raises:
         InputError: if the dimension is not between 1 and the number of neurons, or the sessions do not fit each other.
@@ -178,7 +177,7 @@ def fit_autoencoder(
     sessions = [data] if isinstance(data, PopulationData) else list(data)
     check_sessions(sessions)
 
-    def trained(on: Sequence[PopulationData], weight: float, steps: int) -> AutoencoderLatents:
+    def trained(on: Sequence[PopulationData], sparse: bool, steps: int) -> AutoencoderLatents:
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             torch.manual_seed(seed)
@@ -192,19 +191,19 @@ def fit_autoencoder(
                 emphasis=emphasis,
                 rollout=rollout,
                 lr=lr,
-                divergence=weight,
+                sparse=sparse,
             )
             _train(model, on, training_loader(on, window, batch_size, steps, seed))
         return finished(model, on, seed)
 
-    if divergence is None:
-        divergence = DIVERGENCES[0]
+    if sparse is None:
+        sparse = False
         parts = [split_last(each) for each in sessions]
         if sessions[0].kind == "counts" and all(part is not None for part in parts):
             first, rest = zip(*(part for part in parts if part is not None), strict=True)
-            score = [hidden_gain(trained(first, weight, max(steps // 2, 1)), first, rest) for weight in DIVERGENCES]
-            divergence = DIVERGENCES[int(np.argmax(score))]
-    return trained(sessions, divergence, steps)
+            dense, thin = (hidden_gain(trained(first, s, max(steps // 2, 1)), first, rest) for s in (False, True))
+            sparse = thin > dense
+    return trained(sessions, sparse, steps)
 
 
 def _train(

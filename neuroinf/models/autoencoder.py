@@ -21,6 +21,8 @@ FOLDS, WHOLE_NEURONS = 4, 0.5
 GENERATOR_DECAY, ENCODER_DECAY = 1.0, 0.1
 # forecasts from every so many bins: those from neighbouring ones say the same
 ROLLOUT_STRIDE = 5
+# of sparse counts: the largest weight of the KL
+SPARSE_BETA = 0.1
 # a prime: no two steps of two small seeds share a stream
 STREAMS = 1_000_003
 
@@ -34,8 +36,7 @@ class LatentAutoencoder(PopulationModel):
 
     with z drawn from :math:`q(z \mid x_{\mathrm{observed}})`, a share h of the entries hidden (single ones in half of the windows,
     whole neurons in the others), and :math:`\hat z_{t+s}` the generator's forecasts. :math:`\beta` rises from 0 to its largest
-    value, and forecasts count from then on. Forecasts of counts teach the generator alone: a count says little of its bin, and
-    latents that were to be easy to forecast as well would shrink.
+    value, and forecasts count from then on.
 
     val/loss is what hidden neurons cost: minus the mean log-likelihood of the entries of a quarter of the neurons, predicted from
     the others; val/loss_prior is that of each neuron's own mean and variance. val/reconstruction is the log-likelihood cost of
@@ -54,8 +55,9 @@ class LatentAutoencoder(PopulationModel):
         rollout: Steps of the forecasts that are compared with what was inferred; 0: none.
         rollout_weight: :math:`\rho`.
         warm_up: Part of the training in which :math:`\beta` rises.
-        divergence: The largest :math:`\beta`. With 1 latents of sparse counts can vanish: what they tell of a bin is less than what
-            a posterior of independent bins costs.
+        sparse: For counts that say little of their bin: the largest :math:`\beta` is .1 instead of 1, forecasts teach the generator
+            alone, and training begins at factor analysis. Else what latents tell can be less than a posterior of independent bins
+            costs, or than they gain by being easy to forecast, and they vanish.
         lr: Largest learning rate.
 
     Raises:
@@ -79,7 +81,7 @@ class LatentAutoencoder(PopulationModel):
         rollout: int = 10,
         rollout_weight: float = 5.0,
         warm_up: float = 0.3,
-        divergence: float = 1.0,
+        sparse: bool = False,
         lr: float = 4.0e-3,
     ) -> None:
         expect(
@@ -89,7 +91,6 @@ class LatentAutoencoder(PopulationModel):
             ("rollout", rollout, rollout >= 0, "0 or more steps"),
             ("rollout_weight", rollout_weight, 0 <= rollout_weight < math.inf, "0 or a positive number"),
             ("warm_up", warm_up, 0 <= warm_up <= 1, "0 to 1"),
-            ("divergence", divergence, 0 < divergence <= 1, "above 0, at most 1"),
             ("lr", lr, 0 < lr < math.inf, "a positive number"),
         )
         design: dict[str, Any] = {
@@ -107,11 +108,11 @@ class LatentAutoencoder(PopulationModel):
         except InputError as error:
             raise InputError(f"model.{error}") from error
         self.hidden, self.emphasis, self.rollout, self.rollout_weight = hidden, emphasis, rollout, rollout_weight
-        self.warm_up, self.largest_beta, self.lr = warm_up, divergence, lr
+        self.warm_up, self.sparse, self.lr = warm_up, sparse, lr
 
     def begin(self, sessions: Sequence[Sequence[Tensor]]) -> None:
         """Start at the linear solution of training data, sequences (T, K) of each session."""
-        self.network.start(sessions)
+        self.network.start(sessions, self.sparse)
         self.begun.fill_(True)
 
     def training_step(self, batch: list[Tensor], batch_index: int) -> Tensor:
@@ -144,13 +145,13 @@ class LatentAutoencoder(PopulationModel):
         divergence = divergence + network.divergence(posterior, z, push)
         each = readout.log_likelihood(x, readout.drive(z))
         likelihood = (1 - self.emphasis) * each.sum() + self.emphasis / self.hidden * (each * hide).sum()
-        loss = beta * self.largest_beta * divergence - likelihood / bins
+        loss = (SPARSE_BETA if self.sparse else 1.0) * beta * divergence - likelihood / bins
         steps = min(self.rollout, x.shape[1] - 1)
         # at first the latents are noise and there is nothing to forecast
         if steps and beta == 1.0:
             pushed = None if push is None else _stretches(push, steps)
             start, target = z[:, :-steps:ROLLOUT_STRIDE], _stretches(posterior.mean, steps)
-            if readout.kind == "counts":
+            if self.sparse:
                 start, target = start.detach(), target.detach()
             ahead = network.generator.roll(start, steps, pushed)
             loss = loss + self.rollout_weight * (ahead - target).square().mean()

@@ -30,12 +30,12 @@ class LinearStart:
     noise: FloatArray
 
 
-def linear_start(x: FloatArray, kind: Kind, factors: int) -> LinearStart:
+def linear_start(x: FloatArray, kind: Kind, factors: int, sparse: bool = False) -> LinearStart:
     r"""The linear solution for activity x (n, K).
 
-    Of traces: factor analysis of standard scores. Of counts: factor analysis of their square roots, and the Poisson regression of
-    each neuron on latents inferred without it (:mod:`neuroinf.fits.latent_readout`). Above 200 neurons, or with fewer bins than
-    neurons, the covariance of the log rates that explains that of the counts,
+    Of traces: factor analysis of standard scores. Of sparse counts: factor analysis of their square roots, and the Poisson
+    regression of each neuron on latents inferred without it (:mod:`neuroinf.fits.latent_readout`). Of other counts: the covariance
+    of the log rates that explains that of the counts,
 
     .. math::
         \mathrm{Cov}(\log \mu)_{ij} = \log\left(1 + \frac{\mathrm{Cov}(x)_{ij} - \delta_{ij} \bar x_i}{\bar x_i \bar x_j}\right)
@@ -47,7 +47,7 @@ def linear_start(x: FloatArray, kind: Kind, factors: int) -> LinearStart:
     """
     mean = x.mean(0)
     if kind == "counts":
-        return _of_counts(x, mean, factors)
+        return _of_sparse_counts(x, mean, factors) if sparse else _of_counts(x, mean, factors)
     scale = x.std(0)
     scale[scale < 1e-9 * (1 + np.abs(mean))] = 1.0  # of a neuron that never changes
     scores = (x - mean) / scale
@@ -66,10 +66,14 @@ def linear_start(x: FloatArray, kind: Kind, factors: int) -> LinearStart:
     return LinearStart(mean, scale, loadings, np.zeros_like(mean), np.maximum(noise, LEAST_NOISE))
 
 
+def _of_sparse_counts(x: FloatArray, mean: FloatArray, factors: int) -> LinearStart:
+    if factors >= len(x):
+        return _of_counts(x, mean, factors)
+    found = fit_fa(population(x, 1.0, "counts"), factors).readout
+    return LinearStart(mean, np.ones_like(mean), found.weights, found.offsets, np.ones_like(mean))
+
+
 def _of_counts(x: FloatArray, mean: FloatArray, factors: int) -> LinearStart:
-    if x.shape[1] <= MOST_ITERATED and len(x) > x.shape[1]:
-        found = fit_fa(population(x, 1.0, "counts"), factors).readout
-        return LinearStart(mean, np.ones_like(mean), found.weights, found.offsets, np.ones_like(mean))
     rates = np.maximum(mean, 1 / len(x))  # of a silent neuron
     ratio = 1 + (np.atleast_2d(np.cov(x.T)) - np.diag(rates)) / np.outer(rates, rates)
     # of a few spikes this is mostly chance: no log rate varies by more than a factor exp(3)

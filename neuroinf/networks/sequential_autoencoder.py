@@ -137,14 +137,15 @@ class SequentialAutoencoder(nn.Module):
         return found
 
     @torch.no_grad()
-    def start(self, sessions: Sequence[Sequence[Tensor]]) -> None:
+    def start(self, sessions: Sequence[Sequence[Tensor]], sparse: bool = False) -> None:
         """Begin at the linear solution: factor analysis of each session, turned into the first one's coordinates, and a regression
         of each bin's latents on the last bin's.
 
         Args:
             sessions: Training data, sequences (T, K) of each session, in the neurons' own units.
+            sparse: Whether counts are too few for the moments of their log rates.
         """
-        static = [self._start_readout(session, sequences) for session, sequences in enumerate(sessions)]
+        static = [self._start_readout(session, sequences, sparse) for session, sequences in enumerate(sessions)]
         for session in range(1, len(static)):
             turn = aligned(static[0], static[session])
             loadings = self.readout(session).loadings
@@ -161,10 +162,10 @@ class SequentialAutoencoder(nn.Module):
         # much of the residual is noise of the evidence, not of the dynamics
         self.generator.log_noise.copy_(rest.var(0).clamp_min(1e-4).log() - 1.0)
 
-    def _start_readout(self, session: int, sequences: Sequence[Tensor]) -> list[Tensor]:
+    def _start_readout(self, session: int, sequences: Sequence[Tensor], sparse: bool) -> list[Tensor]:
         """The evidence's latents (T, D) of each sequence, once the read-out is that of factor analysis."""
         readout = self.readout(session)
-        found = linear_start(torch.cat(list(sequences)).double().cpu().numpy(), self.kind, self.factors)
+        found = linear_start(torch.cat(list(sequences)).double().cpu().numpy(), self.kind, self.factors, sparse)
         for ours, theirs in (
             (readout.mean, found.mean),
             (readout.scale, found.scale),

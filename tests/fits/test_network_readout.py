@@ -24,14 +24,13 @@ def bursts(seed: int) -> tuple[PopulationData, PopulationData]:
 @pytest.fixture(scope="module")
 def fitted() -> tuple[AutoencoderLatents, PopulationData, PopulationData]:
     train, test = bursts(0)
-    return fit_autoencoder(train, 8, steps=60, channels=16, batch_size=8), train, test
+    return fit_autoencoder(train, 8, steps=40, channels=8, batch_size=4, window=60), train, test
 
 
 def test_superfluous_latents_on_a_short_recording_stay_above_the_mean_rate(
     fitted: tuple[AutoencoderLatents, PopulationData, PopulationData],
 ) -> None:
     model, train, test = fitted
-    print(np.mean(score_dimension(model, train.mean, test).neurons), model.network.widths)
     assert np.mean(score_dimension(model, train.mean, test).neurons) > 0.0
 
 
