@@ -38,6 +38,7 @@ from neuroinf.simulators.microscopic import MicroscopicNetwork
 FloatArray = NDArray[np.float64]
 
 DT = 4.0  # ms, of the simulations
+SETTLED = 5000.0  # ms, before a simulation: what leaves the state that it happened to begin in does not take turns
 SHORTEST = 300.0  # ms: of a state whose rates are compared
 ROUGH = 0.05  # of a rate: error of infinite populations' rates
 LEAD = 3.0  # Hz: by which a population leads in its state
@@ -143,7 +144,7 @@ def competing_posterior(
     found = found[rng.permutation(len(found))[:simulated]]
     if not np.isfinite(target(found)).any():
         raise InputError("none of the circuits has two states like the recording's: take the amortized posterior")
-    network = MicroscopicNetwork(circuit, recorded=1)
+    network = MicroscopicNetwork(circuit, recorded=1, burn_in=SETTLED)
     silence = np.zeros((1, len(circuit.names), round(duration / DT)))
     rates = network.simulate(found, silence, DT, int(rng.integers(2**62)))["latent/rates"]
     own = np.array([_own_rates(one) for one in rates])
