@@ -9,9 +9,9 @@ What is compared are the rates :math:`r_{sm}` of the recorded neurons of populat
     \sigma_{sm}^2 = \frac{r_{sm}}{n_m T_s}
 
 with n neurons recorded for a time T in a state. Every circuit that the chain ends in is then simulated as long as the recording
-was: those that do not change their leader are dropped, and the others weighted by the ratio of the likelihood of the simulation's
-own rates, without the rough 5 %, to that of the infinite populations', so that what remains is of circuits of the true size. A
-trained network's posterior is where the chain begins; it has no part in the target. Recordings without external input only.
+was: those that do not change their leader are dropped. (Weights by the simulations' own rates in place of the infinite populations'
+leave one circuit in sixty.) A trained network's posterior is where the chain begins; it has no part in the target.
+Recordings without external input only.
 
 Source:
     The chain: ter Braak 2006, A Markov chain Monte Carlo version of the genetic algorithm differential evolution,
@@ -71,13 +71,11 @@ class CompetingPosterior:
     Attributes:
         samples: Parameters :math:`(S, P)`, equally likely.
         switching: Part of the chain's circuits that changed their leader when simulated.
-        effective: Number of circuits that the samples are worth, by their weights.
         seconds: Processor time.
     """
 
     samples: FloatArray
     switching: float
-    effective: float
     seconds: float
 
 
@@ -151,13 +149,8 @@ def competing_posterior(
     switches = np.isfinite(own).all((1, 2))
     if not switches.any():
         raise InputError(f"none of {len(found)} circuits switched in {duration:g} ms: take the amortized posterior")
-    log_weight = observed.log_likelihood(own[switches]) - target(found[switches])
-    weight = np.exp(log_weight - log_weight.max())
-    weight /= weight.sum()
-    drawn = rng.choice(np.flatnonzero(switches), samples, p=weight)
-    return CompetingPosterior(
-        found[drawn], float(switches.mean()), float(1 / np.square(weight).sum()), time.process_time() - begin
-    )
+    drawn = rng.choice(np.flatnonzero(switches), samples)
+    return CompetingPosterior(found[drawn], float(switches.mean()), time.process_time() - begin)
 
 
 class _Target:

