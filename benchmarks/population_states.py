@@ -97,6 +97,8 @@ def main() -> None:
             observed = state_rates(window.scored, activity.mean, DT)
             agreeing = competing_posterior(circuit, model.prior, observed, amortized, window.scored.duration, k)
             given["states"] = (agreeing.samples, seconds + agreeing.seconds)
+            worth = f"{agreeing.switching:.0%} of the simulated circuits switched"
+            print(f"{window.name}, states: {worth}", flush=True)
         except InputError as error:
             print(error)
         for name, (samples, cost) in given.items():

@@ -9,9 +9,9 @@ What is compared are the rates :math:`r_{sm}` of the recorded neurons of populat
     \sigma_{sm}^2 = \frac{r_{sm}}{n_m T_s}
 
 with n neurons recorded for a time T in a state. Every circuit that the chain ends in is then simulated as long as the recording
-was: those that do not change their leader are dropped, and the others weighted by the ratio of the likelihood of the simulation's
-own rates, without the rough 5 %, to that of the infinite populations', so that what remains is of circuits of the true size. A
-trained network's posterior is where the chain begins; it has no part in the target. Recordings without external input only.
+was: those that do not change their leader are dropped. (Weights by the simulations' own rates in place of the infinite populations'
+leave one circuit in sixty.) A trained network's posterior is where the chain begins; it has no part in the target.
+Recordings without external input only.
 
 Source:
     The chain: ter Braak 2006, A Markov chain Monte Carlo version of the genetic algorithm differential evolution,
@@ -38,6 +38,7 @@ from neuroinf.simulators.microscopic import MicroscopicNetwork
 FloatArray = NDArray[np.float64]
 
 DT = 4.0  # ms, of the simulations
+SETTLED = 5000.0  # ms, before a simulation: what leaves the state that it happened to begin in does not take turns
 SHORTEST = 300.0  # ms: of a state whose rates are compared
 ROUGH = 0.05  # of a rate: error of infinite populations' rates
 LEAD = 3.0  # Hz: by which a population leads in its state
@@ -70,13 +71,11 @@ class CompetingPosterior:
     Attributes:
         samples: Parameters :math:`(S, P)`, equally likely.
         switching: Part of the chain's circuits that changed their leader when simulated.
-        effective: Number of circuits that the samples are worth, by their weights.
         seconds: Processor time.
     """
 
     samples: FloatArray
     switching: float
-    effective: float
     seconds: float
 
 
@@ -143,20 +142,15 @@ def competing_posterior(
     found = found[rng.permutation(len(found))[:simulated]]
     if not np.isfinite(target(found)).any():
         raise InputError("none of the circuits has two states like the recording's: take the amortized posterior")
-    network = MicroscopicNetwork(circuit, recorded=1)
+    network = MicroscopicNetwork(circuit, recorded=1, burn_in=SETTLED)
     silence = np.zeros((1, len(circuit.names), round(duration / DT)))
     rates = network.simulate(found, silence, DT, int(rng.integers(2**62)))["latent/rates"]
     own = np.array([_own_rates(one) for one in rates])
     switches = np.isfinite(own).all((1, 2))
     if not switches.any():
         raise InputError(f"none of {len(found)} circuits switched in {duration:g} ms: take the amortized posterior")
-    log_weight = observed.log_likelihood(own[switches]) - target(found[switches])
-    weight = np.exp(log_weight - log_weight.max())
-    weight /= weight.sum()
-    drawn = rng.choice(np.flatnonzero(switches), samples, p=weight)
-    return CompetingPosterior(
-        found[drawn], float(switches.mean()), float(1 / np.square(weight).sum()), time.process_time() - begin
-    )
+    drawn = rng.choice(np.flatnonzero(switches), samples)
+    return CompetingPosterior(found[drawn], float(switches.mean()), time.process_time() - begin)
 
 
 class _Target:

