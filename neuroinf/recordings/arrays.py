@@ -44,7 +44,8 @@ def load_npz(path: Path) -> dict[str, NDArray]:
     """Every array of an .npz file."""
     try:
         # allow_pickle=False: an array file must never run code.
-        with np.load(path, allow_pickle=False) as file:
+        # numpy leaves a damaged file open
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             return {key: file[key] for key in file.files}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, AttributeError) as error:
         raise InputError(f"{path}: expected an .npz file of plain arrays, could not read it: {error}") from None
