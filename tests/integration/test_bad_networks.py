@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from command_lines import ROOT, refused
+from command_lines import ROOT, in_this_process, refused
 
 # writes the bad file into the present folder; returns the command
 Make = Callable[[], list[str]]
@@ -64,8 +64,8 @@ def two_of_one_name() -> list[str]:
     return [*INFER[:4], "more/spikes.npz", *INFER[4:]]
 
 
-def config(**changed: Any) -> Make:
-    """`neuroinf simulate` with configs/neulvm.yaml, dotted keys (dots as __) set to other values; None leaves one out."""
+def config(command: tuple[str, ...] = ("neuroinf", "simulate"), /, **changed: Any) -> Make:
+    """A command with configs/neulvm.yaml, dotted keys (dots as __) set to other values; None leaves one out."""
 
     def make() -> list[str]:
         loaded = yaml.safe_load((ROOT / "configs" / "neulvm.yaml").read_text())
@@ -79,9 +79,14 @@ def config(**changed: Any) -> Make:
             if value is None:
                 del place[last]
         Path("bad.yaml").write_text(yaml.safe_dump(loaded, sort_keys=False))
-        return ["neuroinf", "simulate", "--config", "bad.yaml"]
+        return [*command, "--config", "bad.yaml"]
 
     return make
+
+
+def training(**changed: Any) -> Make:
+    """`train.py` with it, on a few rows more: a validation set must not be empty."""
+    return config(("train.py",), data__simulation__n=40, **changed)
 
 
 S = "data__simulation"
@@ -165,6 +170,19 @@ CASES: dict[str, tuple[Make, tuple[str, ...]]] = {
     "unknown law": (config(**{f"{NOISE}__law": "pink"}), ("bad.yaml", "law", "pink")),
     "target that there is not": (config(**{f"{STEP}__targets": [3]}), ("targets", "0 to 2", "[3]")),
     "stop before start of a step": (config(**{f"{STEP}__stop": 500.0}), ("stop must be after start",)),
+    # configurations of a training
+    "groups of other neurons": (training(data__observation__groups=[0, 0, 1]), ("bad.yaml", "recorded", "found 3")),
+    "more observed than recorded": (training(data__observation__recorded=30), ("recorded", "1 to 8", "found 30")),
+    "groups of the encoder": (
+        training(model__encoder__init_args__groups=[0, 0, 1]),
+        ("PopulationEncoder", "found groups [0, 0, 1]"),
+    ),
+    "negative stretch": (training(activity__stretch=-1.0), ("activity.stretch", "positive", "-1.0")),
+    "more numbers than proposals": (training(activity__n=[1, 2, 3]), ("activity.n", "1 proposals", "[1, 2, 3]")),
+    "lead that ends before it begins": (
+        training(enrichment__lead=[40.0, 6.0]),
+        ("enrichment.lead", "lower first", "[40.0, 6.0]"),
+    ),
 }
 
 
@@ -176,3 +194,22 @@ def test_one_line_exit_2_nothing_written(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WANDB_MODE", "disabled")
     refused(make(), words, tmp_path, capsys)
+
+
+def test_the_good_recording_is_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the rows above change is read as it stands, so that each is refused for its own reason."""
+    monkeypatch.chdir(tmp_path)
+    code, said = in_this_process(arrays()(), capsys)
+    assert code == 0, said
+    assert (tmp_path / "out" / "spikes.json").is_file()
+
+
+def test_the_good_configuration_is_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, said = in_this_process([*config()(), "--output", "rows.h5"], capsys)
+    assert code == 0, said
+    assert (tmp_path / "rows.h5").is_file()
