@@ -52,7 +52,9 @@ def infer(arguments: Sequence[str]) -> None:
         help="numbers of the sweeps to use, counted from 0 (default: one of each stimulus)",
     )
     parser.add_argument(
-        "--refine", action="store_true", help="go on from the network's answer by a fit; one sweep per cell"
+        "--refine",
+        action="store_true",
+        help="go on from the network's answer by a fit, one sweep per cell; of populations that take turns, by simulation",
     )
     options = parser.parse_args(list(arguments))
     if options.output is not None:
@@ -64,9 +66,9 @@ def infer(arguments: Sequence[str]) -> None:
         return
     estimator = load(options.checkpoint, options.trust)
     if estimator.reads_populations:
-        if options.refine or options.sweeps is not None:
-            raise InputError(f"neuroinf infer: {options.checkpoint} reads populations: leave out --refine and --sweeps")
-        infer_populations(estimator, options.recordings, options.output, options.json)
+        if options.sweeps is not None:
+            raise InputError(f"neuroinf infer: {options.checkpoint} reads populations: leave out --sweeps")
+        infer_populations(estimator, options.recordings, options.output, options.json, options.refine)
         return
     if estimator.reads_bins:
         if options.refine or options.sweeps is not None:

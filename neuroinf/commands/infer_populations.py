@@ -13,19 +13,23 @@ import numpy as np
 
 from neuroinf.activity_figure import activity_figure
 from neuroinf.errors import InputError
+from neuroinf.fits.refined_circuits import RefinedCircuits, refined_circuits
 from neuroinf.inference import Estimator
 from neuroinf.population_inference import ActivityEstimate, infer_population
 from neuroinf.posterior import Posterior
 from neuroinf.recordings.network_recording import NetworkRecording, read_network
 
 
-def infer_populations(estimator: Estimator, paths: Sequence[Path], output: Path | None, as_json: bool) -> None:
+def infer_populations(
+    estimator: Estimator, paths: Sequence[Path], output: Path | None, as_json: bool, refine: bool = False
+) -> None:
     """Read each file, infer the circuit's parameters and the populations' rates, and say what came out.
 
-    With `output` each recording leaves a JSON file, the rates with their intervals (.npz), and figures of both.
+    With `output` each recording leaves a JSON file, the rates with their intervals (.npz), and figures of both. With `refine`
+    the parameters are those of circuits found by simulation (:mod:`neuroinf.fits.refined_circuits`), about a minute for each file.
 
     Raises:
-        InputError: on a bad recording, or two files of one name; nothing is written then.
+        InputError: on a bad recording, one that cannot be refined, or two files of one name; nothing is written then.
     """
     stems = [path.stem for path in paths]
     if output is not None and len(set(stems)) < len(stems):
@@ -37,6 +41,8 @@ def infer_populations(estimator: Estimator, paths: Sequence[Path], output: Path 
     for path, recording in zip(paths, recordings, strict=True):
         begin = time.perf_counter()
         posterior, activity = infer_population(estimator, recording)
+        if refine:
+            posterior = refined_circuits(estimator, recording, (posterior, activity), progress=sys.stderr.isatty())
         _ = posterior.mean  # computed when first asked for: part of the time
         seconds = time.perf_counter() - begin
         number = np.bincount(recording.groups, minlength=len(activity.names)).tolist()
@@ -45,6 +51,7 @@ def infer_populations(estimator: Estimator, paths: Sequence[Path], output: Path 
             "duration": recording.duration,
             "neurons": dict(zip(activity.names, number, strict=True)),
             "seconds": seconds,
+            "refined": refine,
             **posterior.to_dict(),
             "rates": {
                 name: {"mean": float(mean.mean()), "interval_width": float(np.median(high - low))}
@@ -71,6 +78,11 @@ def _show(
 ) -> None:
     neurons = ", ".join(f"{count} of {name}" for name, count in result["neurons"].items())
     print(f"{path.name}: {recording.duration / 1000:.1f} s, {neurons}; inferred in {1000 * result['seconds']:.0f} ms")
+    if isinstance(posterior, RefinedCircuits):
+        found = posterior.found
+        print(
+            f"circuits found by simulation; {100 * found.switching:.0f} % of them take turns within the recorded time"
+        )
     print(posterior.table())
     for name, rate in result["rates"].items():
         print(

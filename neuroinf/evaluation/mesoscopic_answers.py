@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,10 +13,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from neuroinf.errors import InputError
 from neuroinf.estimator import Estimator
 from neuroinf.evaluation.mesoscopic_windows import DT, Window
+from neuroinf.fits.competing_posterior import competing_posterior
 from neuroinf.fits.mesoscopic import MesoscopicFit, box, fit, fit_restarts, smoothed_activity
+from neuroinf.fits.state_rates import state_rates
 from neuroinf.population_inference import infer_population
+from neuroinf.priors import Prior
 from neuroinf.recordings.network_recording import NetworkRecording
 from neuroinf.simulators.circuit import Circuit
 
@@ -75,6 +81,32 @@ def amortized(model: Estimator) -> Network:
         )
 
     return answer
+
+
+def agreeing(window: Window, circuit: Circuit, prior: Prior, start: WindowAnswer, folder: Path) -> WindowAnswer | None:
+    """Circuits that agree with a window in which both populations lead, found by simulation from another answer's samples and
+    activity; None where one hardly leads, or no such circuit is found. Kept in a folder of the window.
+    """
+    assert start.rates is not None and start.samples is not None
+    try:
+        observed = state_rates(window.scored, start.rates, DT)
+        mark = hashlib.sha256(np.concatenate([observed.rates, observed.sd]).tobytes() + start.samples.tobytes())
+        path = folder / window.name / f"circuits_{mark.hexdigest()[:12]}.npz"
+        if path.is_file():
+            with np.load(path, allow_pickle=False) as kept:
+                samples, seconds = kept["samples"], float(kept["seconds"])
+        else:
+            seed = int.from_bytes(mark.digest()[:6], "little")
+            found = competing_posterior(circuit, prior, observed, start.samples, window.scored.duration, seed)
+            samples, seconds = found.samples, found.seconds
+            path.parent.mkdir(parents=True, exist_ok=True)
+            aside = path.with_suffix(".part.npz")
+            np.savez(aside, samples=samples, seconds=np.float64(seconds))
+            os.replace(aside, path)
+    except InputError as error:
+        print(f"{window.name}: {error}", file=sys.stderr, flush=True)
+        return None
+    return WindowAnswer(samples.mean(0), samples, seconds=seconds + start.seconds)
 
 
 def first_guess(window: Window, circuit: Circuit) -> WindowAnswer:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from neuroinf.evaluation import mesoscopic_predictive as predictive
 from neuroinf.evaluation.estimates import Estimates, prior_mean
-from neuroinf.evaluation.mesoscopic_answers import Network, WindowAnswer, first_guess, fitted, refined
+from neuroinf.evaluation.mesoscopic_answers import Network, WindowAnswer, agreeing, first_guess, fitted, refined
 from neuroinf.evaluation.mesoscopic_draws import Draws, NearestDraw
 from neuroinf.evaluation.mesoscopic_findings import Answers, activity_scores, quartiles, window_estimates
 from neuroinf.evaluation.mesoscopic_windows import Window
@@ -95,12 +95,14 @@ def answers(
         "nearest_neighbour": [WindowAnswer(values) for values in NearestDraw(neighbours)(scored)],
         "initial_guess": [first_guess(window, circuit) for window in windows],
         "amortized": [network(recording, circuit.truth) for recording in scored],
+        "amortized_circuits": [None] * len(windows),
         "amortized_refined": [None] * len(windows),
         "per_neuron_fit": [None] * len(windows),
     }
     for k, i in enumerate(chosen := fitted_windows(windows, plan.fits)):
         start = found["amortized"][i]
         assert start is not None
+        found["amortized_circuits"][i] = agreeing(windows[i], circuit, prior, start, folder)
         found["amortized_refined"][i] = refined(windows[i], circuit, start, folder)
         found["per_neuron_fit"][i] = fitted(windows[i], circuit, plan.restarts, folder)
         print(f"fits: {k + 1} of {len(chosen)} windows", file=sys.stderr, flush=True)

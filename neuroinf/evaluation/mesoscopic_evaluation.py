@@ -216,13 +216,18 @@ def sentences(document: dict[str, Any]) -> list[str]:
             "mean)."
         )
     if document["free_simulation"]:
-        like = document["free_simulation"]["methods"]["amortized"]["like_truth_with_switch"]
-        if like is not None:
-            met = "at least" if like >= 0.8 else "less than"
-            found.append(
-                f"{100 * like:.0f} % of the posterior samples of windows with a switch are bistable with both levels within 2 Hz "
-                f"({met} 80 %)."
-            )
+        of = document["free_simulation"]["methods"]
+        for method, whose in (
+            ("amortized", "the network's posterior"),
+            ("amortized_circuits", "circuits found by simulation"),
+        ):
+            like = of.get(method, {}).get("like_truth_with_switch")
+            if like is not None:
+                met = "at least" if like >= 0.8 else "less than"
+                found.append(
+                    f"{100 * like:.0f} % of the samples of {whose}, in windows with a switch, are bistable with both levels within "
+                    f"2 Hz ({met} 80 %)."
+                )
     found.append(
         f"Called outside the training distribution: {100 * document['called_outside']:.0f} % of the windows, "
         f"{100 * draws_entry['called_outside']:.0f} % of the draws."

@@ -27,6 +27,7 @@ SHOWN = 40.0  # of a free simulation, s
 LOOK: dict[str, dict[str, Any]] = {
     "initial_guess": {"color": COLOURS[2], "linestyle": ":", "linewidth": 1.6},
     "amortized": {"color": COLOURS[0], "linestyle": "-", "linewidth": 1.2},
+    "amortized_circuits": {"color": COLOURS[4], "linestyle": (0, (6, 1, 1, 1)), "linewidth": 1.2},
     "amortized_refined": {"color": COLOURS[3], "linestyle": "-.", "linewidth": 1.2},
     "per_neuron_fit": {"color": COLOURS[1], "linestyle": "--", "linewidth": 1.2},
     "prior_mean": {"color": "0.55", "linestyle": (0, (1, 2)), "linewidth": 1.2},
@@ -34,6 +35,7 @@ LOOK: dict[str, dict[str, Any]] = {
 }
 MARKERS = {
     "amortized": "o",
+    "amortized_circuits": "P",
     "amortized_refined": "D",
     "per_neuron_fit": "s",
     "prior_mean": "_",
@@ -145,7 +147,7 @@ def predictive_figures(
 def free_simulation(truth: Predicted, found: Mapping[str, Predicted | None], circuit: Circuit) -> Figure:
     """Rates of the two competing populations, averaged over 80 ms, with the true network's levels."""
     rows: list[tuple[str, predictive.FreeRun]] = [("truth", truth.runs[0])]
-    for name in ("amortized", "amortized_refined", "per_neuron_fit", "prior_mean"):
+    for name in ("amortized", "amortized_circuits", "amortized_refined", "per_neuron_fit", "prior_mean"):
         one = found.get(name)
         if one is not None:
             rows.append((f"{name}{', a posterior sample' if len(one.runs) > 1 else ''}", one.runs[0]))
@@ -178,7 +180,7 @@ def dwell_histogram(truth: Predicted, found: Mapping[str, Sequence[Predicted | N
     pooled = {name: dwell for name, dwell in pooled.items() if len(dwell) > 1}
     edges = np.geomspace(0.1, 100.0, 22).tolist()
     drawn = [("truth", {"color": "black", "linewidth": 1.8})]
-    drawn += [(name, LOOK[name]) for name in ("amortized", "amortized_refined", "per_neuron_fit") if name in LOOK]
+    drawn += [(name, LOOK[name]) for name in MARKERS if name not in ("prior_mean", "nearest_neighbour")]
     for name, look in drawn:
         if name not in pooled:
             continue
@@ -224,7 +226,7 @@ def perturbation(
             low, high = np.quantile(network.response[:, k], [0.05, 0.95], axis=0)
             ax.fill_between(time, low, high, color="0.85", linewidth=0, label="90 % of posterior samples")
         ax.plot(time, truth.response[0, k], color="black", linewidth=1.6, label="truth")
-        for name in ("amortized", "per_neuron_fit", "prior_mean"):
+        for name in ("amortized", "amortized_circuits", "per_neuron_fit", "prior_mean"):
             one = found.get(name)
             if one is not None:
                 ax.plot(time, one.response[:, k].mean(0), label=name, **LOOK[name])

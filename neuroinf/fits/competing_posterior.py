@@ -1,21 +1,27 @@
 r"""Circuits that agree with a recording in which two populations take turns: Monte Carlo for this recording alone.
 
 What is compared are the rates :math:`r_{sm}` of the recorded neurons of population m while the first (s = 1) or the second
-(s = 2) population leads, and that both do. With infinite populations' stationary rates :math:`A_{sm}(\theta)`
-(:mod:`neuroinf.simulators.circuit_states`) the target of a Markov chain is
+(s = 2) population leads, and that both do within the recorded time:
 
-.. math:: p(\theta)\; 1[\theta \text{ has both states}]\;
-    \prod_{sm} \mathcal N\big(r_{sm};\, A_{sm}(\theta),\, \sigma_{sm}^2 + (0.05\, r_{sm})^2\big), \qquad
-    \sigma_{sm}^2 = \frac{r_{sm}}{n_m T_s}
+.. math:: p(\theta)\; P(\text{both lead} \mid \theta)
+    \prod_{sm} \mathcal N\big(r_{sm};\, R_{sm}(\theta),\, \sigma_{sm}^2 + f_{sm}^2\, \tau (1/T_s + 1/T_R)\big)
 
-with n neurons recorded for a time T in a state. Every circuit that the chain ends in is then simulated as long as the recording
-was: those that do not change their leader are dropped. (Weights by the simulations' own rates in place of the infinite populations'
-leave one circuit in sixty.) A trained network's posterior is where the chain begins; it has no part in the target.
+with :math:`\sigma` the recorded neurons' error (:mod:`neuroinf.fits.state_rates`), R the rates of the finite network, one
+simulation pushed into both states for a time :math:`T_R` (:mod:`neuroinf.fits.finite_states`), and f the fluctuations of means
+over :math:`\tau` within a state, which R and the recorded time :math:`T_s` both have.
+
+1. Chains with the rates of infinite populations in the place of R, begun at a trained network's draws, which have no part in the
+   target.
+2. Their ends are simulated. This gives f, and how far R is from the rates of infinite populations: a bias and its spread.
+3. In each of several rounds, chains with those rates so corrected propose, a simulation decides, and the proposal is taken with
+   the ratio of both likelihoods (delayed acceptance).
+4. What is left is simulated without pushes, for as long as the recording was; circuits in which not both populations lead are
+   dropped.
+
 Recordings without external input only.
 
 Source:
-    The chain: ter Braak 2006, A Markov chain Monte Carlo version of the genetic algorithm differential evolution,
-    Stat Comput 16:239.
+    Delayed acceptance: Christen and Fox 2005, Markov chain Monte Carlo using an approximation, J Comput Graph Stat 14:795.
 """
 
 from __future__ import annotations
@@ -26,11 +32,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from neuroinf.errors import InputError
 from neuroinf.evaluation.population_statistics import dominance
+from neuroinf.fits.difference_chains import moved
+from neuroinf.fits.finite_states import BLOCK, HELD, LEAD, SETTLING, FiniteStates, finite_states
+from neuroinf.fits.state_rates import SHORTEST, StateRates
 from neuroinf.priors import Prior
-from neuroinf.recordings.network_recording import NetworkRecording
 from neuroinf.simulators.circuit import Circuit
 from neuroinf.simulators.circuit_states import competing_states
 from neuroinf.simulators.microscopic import MicroscopicNetwork
@@ -38,30 +47,15 @@ from neuroinf.simulators.microscopic import MicroscopicNetwork
 FloatArray = NDArray[np.float64]
 
 DT = 4.0  # ms, of the simulations
-SETTLED = 5000.0  # ms, before a simulation: what leaves the state that it happened to begin in does not take turns
-SHORTEST = 300.0  # ms: of a state whose rates are compared
-ROUGH = 0.05  # of a rate: error of infinite populations' rates
-LEAD = 3.0  # Hz: by which a population leads in its state
-CHAINS, JITTER, JUMP = 120, 1e-4, 0.1  # chains; noise of a step, of the prior's width; part of steps between modes
-SCALES = (0.15, 0.4, 1.0)  # of a step's 2.38 / sqrt(2 P)
-
-
-@dataclass(frozen=True)
-class StateRates:
-    """Rates while the first and while the second population leads.
-
-    Attributes:
-        rates: :math:`(2, M)`, Hz.
-        sd: :math:`(2, M)`, Hz.
-    """
-
-    rates: FloatArray
-    sd: FloatArray
-
-    def log_likelihood(self, found: FloatArray, rough: float = 0.0) -> FloatArray:
-        """Of rates :math:`(n, 2, M)`, known but for this part of them: (n,)."""
-        variance = np.square(self.sd) + np.square(rough * self.rates)
-        return -0.5 * (np.square(found - self.rates) / variance).sum((1, 2))
+# ms, before the last simulation: what leaves the state that it happened to begin in does not take turns
+SETTLED = 15_000.0
+# error of infinite populations' rates: before simulations, part of the rate; at least after them, Hz
+ROUGH, LEAST_ROUGH = 0.05, 0.3
+CHAINS, FIRST_STEPS, STEPS = 120, 600, 60  # chains; their steps before the first simulation, and before each other
+ARCHIVED, ARCHIVE = 10, 2400  # steps between states that are kept, and how many are
+# nats of the first simulations that count as one, so that more than one of them is begun from
+SOFTENED = 8.0
+NONE = "none of the circuits that were found has two states like the recording's: take the amortized posterior"
 
 
 @dataclass(frozen=True)
@@ -70,41 +64,15 @@ class CompetingPosterior:
 
     Attributes:
         samples: Parameters :math:`(S, P)`, equally likely.
-        switching: Part of the chain's circuits that changed their leader when simulated.
+        accepted: Part of the proposals that simulations accepted in the later half of the rounds.
+        switching: Part of the circuits in which both populations led when simulated as long as the recording.
         seconds: Processor time.
     """
 
     samples: FloatArray
+    accepted: float
     switching: float
     seconds: float
-
-
-def state_rates(recording: NetworkRecording, activity: FloatArray, dt: float) -> StateRates:
-    """What of a recording is compared.
-
-    Args:
-        recording: Spikes of n neurons of each population.
-        activity: Rates of the populations :math:`(M, T)`, Hz, by which it is told who leads; the first two compete.
-        dt: Their bin, ms.
-
-    Raises:
-        InputError: if one of the two hardly ever leads, or a population has no neuron.
-    """
-    states, bins = dominance(activity, dt), activity.shape[1]
-    number = np.bincount(recording.groups, minlength=len(activity))
-    times = np.array([np.count_nonzero(states == state) for state in (1, 0)]) * dt
-    if times.min() < SHORTEST or number.min() < 1:
-        raise InputError(
-            f"{recording.name}: expected both of the competing populations to lead for {SHORTEST:g} ms or more and a neuron of "
-            f"each population, found {times[0]:g} and {times[1]:g} ms and {number.tolist()} neurons: take the amortized posterior"
-        )
-    counts = np.zeros((2, len(activity)))
-    for train, group in zip(recording.spikes, recording.groups, strict=True):
-        leads = states[np.minimum((train / dt).astype(np.int64), bins - 1)]
-        counts[:, group] += np.count_nonzero(leads == 1), np.count_nonzero(leads == 0)
-    exposed = times[:, None] / 1000 * number
-    rates = (counts + 0.5) / exposed
-    return StateRates(rates, np.sqrt(rates / exposed))
 
 
 def competing_posterior(
@@ -114,91 +82,132 @@ def competing_posterior(
     start: FloatArray,
     duration: float,
     seed: int,
-    steps: int = 600,
-    simulated: int = 240,
+    rounds: int = 10,
     samples: int = 200,
+    progress: bool = False,
 ) -> CompetingPosterior:
-    """Draw circuits that agree with a recording.
+    """Draw circuits that agree with a recording; about a minute of a processor.
 
     Args:
-        circuit: Populations and wiring.
+        circuit: Populations and wiring; the first two compete.
         prior: Over its free parameters, in their order; constant where it is not 0.
-        observed: From :func:`state_rates`.
+        observed: From :func:`neuroinf.fits.state_rates.state_rates`.
         start: Draws of an approximate posterior :math:`(n, P)`, in which the chains begin.
         duration: Of the recording, ms.
         seed: Of chains and simulations.
-        steps: Of each chain.
-        simulated: Number of circuits that are simulated.
+        rounds: Of proposals that are simulated, two at least.
         samples: Number of draws.
+        progress: Whether to show a bar.
 
     Raises:
-        InputError: if the chains find no circuit with two states, or none of the simulated ones switches.
+        InputError: if no circuit is found that has two states, or none of the found ones takes turns.
     """
+    if rounds < 2:
+        raise InputError(f"rounds: expected 2 or more, found {rounds}")
     begin, rng = time.process_time(), np.random.default_rng(seed)
-    target = _Target(circuit, prior, observed)
-    value = target(start)
-    best = np.argsort(-value)[:CHAINS]
-    found = _chains(target, start[best], value[best], steps, -(-simulated // CHAINS), rng)
-    found = found[rng.permutation(len(found))[:simulated]]
-    if not np.isfinite(target(found)).any():
-        raise InputError("none of the circuits has two states like the recording's: take the amortized posterior")
-    network = MicroscopicNetwork(circuit, recorded=1, burn_in=SETTLED)
-    silence = np.zeros((1, len(circuit.names), round(duration / DT)))
-    rates = network.simulate(found, silence, DT, int(rng.integers(2**62)))["latent/rates"]
-    own = np.array([_own_rates(one) for one in rates])
-    switches = np.isfinite(own).all((1, 2))
-    if not switches.any():
-        raise InputError(f"none of {len(found)} circuits switched in {duration:g} ms: take the amortized posterior")
-    drawn = rng.choice(np.flatnonzero(switches), samples)
-    return CompetingPosterior(found[drawn], float(switches.mean()), time.process_time() - begin)
+    width = prior.high - prior.low
+    with tqdm(total=rounds + 2, disable=not progress, desc="circuits") as bar:
+        surrogate = _Surrogate(circuit, prior, observed)
+        found = _first_chains(surrogate, start, rng)
+        if not np.isfinite(surrogate(found)).any():
+            raise InputError(NONE)
+        states = finite_states(circuit, found, int(rng.integers(2**62)))
+        if not states.held.any():
+            raise InputError(NONE)
+        own = _own_error(states, observed.times)
+        surrogate.correct(found, states)
+        value = _simulated(observed, states, own)
+        weight = np.exp((value - value.max()) / SOFTENED)
+        chosen = rng.choice(len(found), CHAINS, p=weight / weight.sum())
+        x, value, archive, kept, accepted = found[chosen], value[chosen], found, [], []
+        bar.update()
+        for k in range(rounds):
+            before = surrogate(x)
+            proposed, after = moved(surrogate, x, before, archive, width, STEPS, rng)
+            states = finite_states(circuit, proposed, int(rng.integers(2**62)))
+            new = _simulated(observed, states, own)
+            # what the chains began with may have two states by chance alone: anything that has them by both replaces it
+            ratio = np.where(np.isfinite(before), new - value - (after - before), 0.0)
+            taken = np.isfinite(new) & (np.log(rng.random(len(x))) < ratio)
+            x[taken], value[taken] = proposed[taken], new[taken]
+            archive = np.concatenate([archive, x])[-ARCHIVE:]
+            if k < rounds // 2:
+                surrogate.correct(proposed, states)
+            else:
+                accepted.append(taken.mean())
+            if k in (rounds - 1, rounds - 1 - rounds // 3):
+                kept.append(x.copy())
+            bar.update()
+        last = np.concatenate(kept)
+        turns = _takes_turns(circuit, last, duration, int(rng.integers(2**62)))
+        bar.update()
+    if not turns.any():
+        raise InputError(f"none of {len(last)} circuits switched in {duration:g} ms: take the amortized posterior")
+    drawn = np.resize(rng.permutation(np.flatnonzero(turns)), samples)
+    spent = time.process_time() - begin
+    return CompetingPosterior(last[drawn], float(np.mean(accepted)), float(turns.mean()), spent)
 
 
-class _Target:
-    """Log density of the chain, up to a constant."""
+class _Surrogate:
+    """Log density with the rates of infinite populations, corrected by a bias that has a spread; up to a constant."""
 
     def __init__(self, circuit: Circuit, prior: Prior, observed: StateRates) -> None:
         self.circuit, self.prior, self.observed = circuit, prior, observed
+        self.bias, self.spread = np.zeros_like(observed.rates), ROUGH * observed.rates
+
+    def rates(self, theta: FloatArray) -> FloatArray:
+        """Of circuits (n, P) in both states (n, 2, M)."""
+        return np.stack(competing_states(self.circuit, theta), 1)
+
+    def correct(self, theta: FloatArray, states: FiniteStates) -> None:
+        """Learn bias and spread from simulations; medians, because some circuits oscillate."""
+        held = states.held
+        if np.count_nonzero(held) >= 20:
+            error = (states.rates - self.rates(theta))[held]
+            self.bias = np.median(error, 0)
+            self.spread = np.maximum(1.48 * np.median(np.abs(error - self.bias), 0), LEAST_ROUGH)
 
     def __call__(self, theta: FloatArray) -> FloatArray:
         """Of circuits (n, P): (n,), -inf where there are no two states."""
         value = np.full(len(theta), -np.inf)
         inside = np.flatnonzero(self.prior.inside(torch.from_numpy(theta)).numpy())
         if len(inside):
-            rates = np.stack(competing_states(self.circuit, theta[inside]), 1)
+            rates = self.rates(theta[inside])
             both = (rates[:, 0, 0] - rates[:, 0, 1] > LEAD) & (rates[:, 1, 1] - rates[:, 1, 0] > LEAD)
-            value[inside] = np.where(both, self.observed.log_likelihood(rates, ROUGH), -np.inf)
+            value[inside] = np.where(both, self.observed.log_likelihood(rates + self.bias, self.spread), -np.inf)
         return value
 
 
-def _chains(
-    target: _Target, x: FloatArray, value: FloatArray, steps: int, kept: int, rng: np.random.Generator
-) -> FloatArray:
-    """Where chains from x (n, P) are at `kept` times in the second half of their steps (kept n, P)."""
-    x, value, found = x.copy(), value.copy(), []
+def _first_chains(target: _Surrogate, start: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Where chains from the best of `start` are after three quarters of the steps, and after all (2 CHAINS, P)."""
+    value = target(start)
+    best = np.argsort(-value)[:CHAINS]
+    x, value, archive, found = start[best], value[best], start[best], []
     width = target.prior.high - target.prior.low
-    usual = 2.38 / np.sqrt(2 * x.shape[1])
-    at = set(np.linspace(steps, steps // 2, kept, endpoint=False, dtype=int).tolist())
-    for step in range(1, steps + 1):
-        for half in (0, 1):  # each half moves along differences of the other
-            moved, others = np.arange(half, len(x), 2), np.arange(1 - half, len(x), 2)
-            one, two = (rng.choice(others, len(moved)) for _ in range(2))
-            scale = 1.0 if rng.random() < JUMP else usual * rng.choice(SCALES)
-            proposed = (
-                x[moved] + scale * (x[one] - x[two]) + JITTER * width * rng.standard_normal((len(moved), x.shape[1]))
-            )
-            new = target(proposed)
-            # a chain that began without two states takes the first ones that it finds
-            better = np.log(rng.random(len(moved))) + np.maximum(value[moved], -1e300) < new
-            x[moved[better]], value[moved[better]] = proposed[better], new[better]
-        if step in at:
-            found.append(x.copy())
+    for done in range(ARCHIVED, FIRST_STEPS + 1, ARCHIVED):
+        x, value = moved(target, x, value, archive, width, ARCHIVED, rng)
+        archive = np.concatenate([archive, x])[-ARCHIVE:]
+        if 4 * done in (3 * FIRST_STEPS, 4 * FIRST_STEPS):
+            found.append(x)
     return np.concatenate(found)
 
 
-def _own_rates(rates: FloatArray) -> FloatArray:
-    """Mean rates (2, M) of a simulation (M, T) in either state; nan where one is not seen long enough."""
-    states = dominance(rates, DT)
-    parts = [rates[:, states == state] for state in (1, 0)]
-    if min(part.shape[1] for part in parts) * DT < SHORTEST:
-        return np.full((2, len(rates)), np.nan)
-    return np.stack([part.mean(1) for part in parts])
+def _own_error(states: FiniteStates, times: FloatArray) -> FloatArray:
+    """Error (2, M), Hz, of the simulated rates and of the populations' own in the recorded time, by their fluctuations."""
+    known = np.isfinite(states.fluctuation).all((1, 2))
+    typical = np.median(states.fluctuation[known if known.any() else states.held], 0)
+    return np.nan_to_num(typical) * np.sqrt(BLOCK / times + BLOCK / (HELD - SETTLING))[:, None]
+
+
+def _simulated(observed: StateRates, states: FiniteStates, own: FloatArray) -> FloatArray:
+    """Log likelihood (n,), -inf where a state is not held."""
+    return np.where(states.held, observed.log_likelihood(np.nan_to_num(states.rates), own), -np.inf)
+
+
+def _takes_turns(circuit: Circuit, theta: FloatArray, duration: float, seed: int) -> NDArray[np.bool_]:
+    """Whether both populations lead for long enough in a simulation without pushes (n,)."""
+    silence = np.zeros((1, len(circuit.names), round(duration / DT)))
+    network = MicroscopicNetwork(circuit, recorded=1, burn_in=SETTLED)
+    states = [dominance(rates, DT) for rates in network.simulate(theta, silence, DT, seed)["latent/rates"]]
+    shorter = np.array([min(np.count_nonzero(state == s) for s in (0, 1)) for state in states])
+    return shorter * DT >= SHORTEST

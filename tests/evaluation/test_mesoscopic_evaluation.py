@@ -14,6 +14,7 @@ from scipy.stats import binom
 from neuroinf.checkpoints import reads_populations
 from neuroinf.commands.evaluate import evaluate_from_command_line
 from neuroinf.errors import InputError
+from neuroinf.evaluation import mesoscopic_answers
 from neuroinf.evaluation import mesoscopic_comparison as comparison
 from neuroinf.evaluation import mesoscopic_predictive as predictive
 from neuroinf.evaluation.mesoscopic_answers import WindowAnswer, first_guess
@@ -22,6 +23,7 @@ from neuroinf.evaluation.mesoscopic_draws import NearestDraw, draws
 from neuroinf.evaluation.mesoscopic_evaluation import compare, planned, write
 from neuroinf.evaluation.mesoscopic_findings import activity_scores, parameter_ratios, quartiles, window_methods
 from neuroinf.evaluation.mesoscopic_windows import windows
+from neuroinf.fits.competing_posterior import CompetingPosterior
 from neuroinf.priors import Parameter, Prior
 from neuroinf.simulators import Circuit
 
@@ -80,6 +82,30 @@ def test_quartiles_leave_out_what_is_missing():
     found = quartiles([1.0, np.nan, 2.0, 3.0, 4.0, 5.0])
     assert (found["median"], found["low"], found["high"], found["n"]) == (3.0, 2.0, 4.0, 5)
     assert np.isnan(quartiles([])["median"]) and quartiles([])["n"] == 0
+
+
+def test_circuits_of_a_window_are_kept_and_are_none_where_one_population_leads(seen, tmp_path, monkeypatch, capsys):
+    asked = []
+
+    def found(circuit, prior, observed, start, duration, seed):
+        asked.append((observed, duration, seed))
+        return CompetingPosterior(start[:3], 0.2, 0.3, 50.0)
+
+    monkeypatch.setattr(mesoscopic_answers, "competing_posterior", found)
+    rates = np.repeat([[20.0], [5.0], [25.0]], 500, 1)
+    rates[:2, 250:] = [[5.0], [20.0]]
+    samples = CIRCUIT.truth * np.linspace(0.9, 1.1, 10)[:, None]
+    start = replace(answer(seen[0], rates=rates), samples=samples)
+    given = [mesoscopic_answers.agreeing(seen[0], CIRCUIT, PRIOR, start, tmp_path) for _ in range(2)]
+    for one in given:
+        assert one is not None and one.seconds == pytest.approx(50.1)
+        np.testing.assert_array_equal(one.samples, samples[:3])
+    # the second time it is read
+    assert len(asked) == 1 and asked[0][1] == SHORT
+    assert [path.suffix for path in (tmp_path / seen[0].name).iterdir()] == [".npz"]
+    alone = replace(start, rates=np.repeat(rates[:, :1], 500, 1))
+    assert mesoscopic_answers.agreeing(seen[0], CIRCUIT, PRIOR, alone, tmp_path) is None
+    assert "both of the competing populations" in capsys.readouterr().err and len(asked) == 1
 
 
 def test_ratios_are_of_estimates_over_the_truth(seen):
@@ -235,6 +261,9 @@ def test_a_comparison_writes_its_tables_and_goes_on_where_it_stopped(tmp_path, m
     plan = Plan(2, 2, fits=1, restarts=1, draws=8, neighbours=8, samples=2, seconds=20.0, duration=SHORT)
     monkeypatch.setattr(comparison, "TRUE_TRIALS", 10)
     monkeypatch.setattr(comparison, "POINT_TRIALS", 4)
+    # found by simulation for a minute where a window has two states: a stand-in, which the first window has
+    circuits = WindowAnswer(CIRCUIT.truth, np.repeat(CIRCUIT.truth[None], 4, 0), seconds=60.0)
+    monkeypatch.setattr(comparison, "agreeing", lambda *given: circuits)
     tested = draws(CIRCUIT, PRIOR, 8, 1, SHORT)
     document, shown = compare(network, CIRCUIT, PRIOR, tested, plan, tmp_path / "fits")
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "fits").rglob("*.npz")}
@@ -261,9 +290,12 @@ def test_a_comparison_writes_its_tables_and_goes_on_where_it_stopped(tmp_path, m
     write(tmp_path, "c", document, shown)
     content = json.loads((tmp_path / "metrics.json").read_text())
     assert list(content["methods"]) == [
-        "prior_mean", "nearest_neighbour", "initial_guess", "amortized", "amortized_refined", "per_neuron_fit",
+        "prior_mean", "nearest_neighbour", "initial_guess", "amortized", "amortized_circuits", "amortized_refined",
+        "per_neuron_fit",
     ]  # fmt: skip
-    assert content["methods"]["per_neuron_fit"]["n"] == 1
+    assert content["methods"]["per_neuron_fit"]["n"] == content["methods"]["amortized_circuits"]["n"] == 1
+    assert content["ratios"]["amortized_circuits"]["mean_error"]["median"] == 0.0
+    assert content["free_simulation"]["methods"]["amortized_circuits"]["n"] == 2
     text = (tmp_path / "table.txt").read_text()
     assert "better than the prior's mean" in text and "100 % of the windows" in text
     assert (tmp_path / "report.html").read_text().count("data:image/png") == len(shown)

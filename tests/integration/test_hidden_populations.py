@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from neuroinf import load
 from neuroinf.cli import COMMANDS
+from neuroinf.commands import infer_populations as command
 from neuroinf.errors import InputError
+from neuroinf.fits import refined_circuits as module
+from neuroinf.fits.competing_posterior import CompetingPosterior
 from neuroinf.inference import Estimator
 from neuroinf.population_inference import infer_population
 from neuroinf.recordings.network_recording import NetworkRecording, simulated_recording
@@ -130,6 +135,54 @@ def test_other_durations_and_numbers_of_neurons(model: Estimator, duration: floa
     assert (inner[0] >= activity.low).all() and (inner[1] <= activity.high).all()
     assert np.isfinite(posterior.sample(10)).all()
     assert any("neurons of population" in warning for warning in posterior.warnings) == (recorded > 3)
+
+
+def test_circuits_found_by_simulation_take_the_place_of_the_posterior(
+    model: Estimator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = recording()
+    posterior, activity = infer_population(model, whole)
+    turns = activity.mean.copy()
+    half = turns.shape[1] // 2
+    turns[:, :half], turns[:, half:] = [[20.0], [5.0]], [[5.0], [20.0]]
+    drawn = np.linspace([13.0, 15.0], [14.0, 19.0], 30)
+
+    def found(circuit, prior, observed, start, duration, seed, progress):
+        # it is begun at the network's draws, with the rates of both halves
+        assert circuit.names == ("E", "I") and prior.inside(torch.from_numpy(start)).all() and duration == 1200.0
+        assert observed.times == pytest.approx([600.0, 600.0], abs=100.0)
+        return CompetingPosterior(drawn, 0.2, 0.3, 50.0)
+
+    monkeypatch.setattr(module, "competing_posterior", found)
+    refined = module.refined_circuits(model, whole, (posterior, replace(activity, mean=turns)))
+    assert refined.mean == pytest.approx({"mu_E": 13.5, "mu_I": 17.0}, abs=0.05)
+    low, high = refined.interval(0.9)["mu_I"]
+    assert (low, high) == pytest.approx((15.2, 18.8), abs=0.2)
+    # each of the draws as often as any other
+    assert (np.unique(refined.sample(60), axis=0, return_counts=True)[1] == 2).all()
+    assert json.loads(json.dumps(refined.to_dict()))["parameters"]["mu_E"]["mean"] == pytest.approx(13.5, abs=0.05)
+    with pytest.raises(InputError, match="have no density"):
+        refined.log_prob(drawn[0])
+    # of few different ones intervals are rough
+    monkeypatch.setattr(module, "competing_posterior", lambda *a, **k: CompetingPosterior(drawn[:3], 0.2, 0.3, 50.0))
+    refined = module.refined_circuits(model, whole, (posterior, replace(activity, mean=turns)))
+    assert any("3 different circuits" in warning for warning in refined.warnings)
+
+
+def test_a_recording_in_which_one_population_leads_is_not_refined(
+    model: Estimator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = recording()
+    posterior, activity = infer_population(model, whole)
+    one = np.repeat([[20.0], [5.0]], activity.mean.shape[1], 1)
+    monkeypatch.setattr(command, "infer_population", lambda *given: (posterior, replace(activity, mean=one)))
+    path = tmp_path / "one.npz"
+    units = np.repeat(np.arange(6), [len(train) for train in whole.spikes])
+    np.savez(path, id=units, t=np.concatenate(whole.spikes) / 1000, population=whole.groups, start=0.0, stop=1.2)
+    arguments = [str(model.path), str(path), "--refine", "--output", str(tmp_path / "out")]
+    with pytest.raises(InputError, match="both of the competing populations to lead"):
+        COMMANDS["infer"][0](arguments)
+    assert not (tmp_path / "out").exists()
 
 
 def test_input_that_is_not_known_is_not_the_same_as_none(model: Estimator) -> None:

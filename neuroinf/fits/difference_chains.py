@@ -1,0 +1,53 @@
+"""Markov chains in parallel whose steps are differences of archived states, so that nothing of them has to be tuned.
+
+Source:
+    ter Braak and Vrugt 2008, Differential evolution Markov chain with snooker updater and fewer chains, Stat Comput 18:435.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+
+JUMP, SCALES = 0.1, (0.15, 0.4, 1.0)  # part of steps between modes; of 2.38 / sqrt(2 P)
+JITTER = 1e-4  # of the width
+
+
+def moved(
+    log_density: Callable[[FloatArray], FloatArray],
+    x: FloatArray,
+    value: FloatArray,
+    archive: FloatArray,
+    width: FloatArray,
+    steps: int,
+    rng: np.random.Generator,
+) -> tuple[FloatArray, FloatArray]:
+    """Some steps of n chains, each of which leaves the density as it is; the archive stays the same meanwhile.
+
+    Args:
+        log_density: Of states :math:`(n, P)`, up to a constant: (n,); -inf is allowed.
+        x: Where the chains are :math:`(n, P)`.
+        value: Log density there (n,); a chain at -inf takes the first state with a density that it finds.
+        archive: States :math:`(A, P)` whose differences are the steps.
+        width: Of each parameter :math:`(P,)`, for the noise of a step.
+        steps: How many.
+        rng: For the chains.
+
+    Returns:
+        States and their log densities.
+    """
+    x, value = x.copy(), value.copy()
+    n, parameters = x.shape
+    usual = 2.38 / np.sqrt(2 * parameters)
+    for _ in range(steps):
+        one, two = (archive[rng.integers(len(archive), size=n)] for _ in range(2))
+        scale = np.where(rng.random(n) < JUMP, 1.0, usual * rng.choice(SCALES, n))[:, None]
+        proposed = x + scale * (one - two) + JITTER * width * rng.standard_normal(x.shape)
+        new = log_density(proposed)
+        better = np.log(rng.random(n)) + np.maximum(value, -1e300) < new
+        x[better], value[better] = proposed[better], new[better]
+    return x, value
