@@ -1,9 +1,9 @@
 r"""Circuits that agree with a recording in which two populations take turns: Monte Carlo for this recording alone.
 
 What is compared are the rates :math:`r_{sm}` of the recorded neurons of population m while the first (s = 1) or the second
-(s = 2) population leads, and that both do within the recorded time:
+(s = 2) population leads, and the number C of changes of the leader within the recorded time:
 
-.. math:: p(\theta)\; P(\text{both lead} \mid \theta)
+.. math:: p(\theta)\; P(\text{both lead}, |C - C_r| \le \max(1, \sqrt{C_r}) \mid \theta)
     \prod_{sm} \mathcal N\big(r_{sm};\, R_{sm}(\theta),\, \sigma_{sm}^2 + f_{sm}^2\, \tau (1/T_s + 1/T_R)\big)
 
 with :math:`\sigma` the recorded neurons' error (:mod:`neuroinf.fits.state_rates`), R the rates of the finite network, one
@@ -15,8 +15,8 @@ over :math:`\tau` within a state, which R and the recorded time :math:`T_s` both
 2. Their ends are simulated. This gives f, and how far R is from the rates of infinite populations: a bias and its spread.
 3. In each of several rounds, chains with those rates so corrected propose, a simulation decides, and the proposal is taken with
    the ratio of both likelihoods (delayed acceptance).
-4. What is left is simulated without pushes, for as long as the recording was; circuits in which not both populations lead are
-   dropped.
+4. What is left is simulated without pushes, for as long as the recording was; circuits in which not both populations lead, or
+   the leader changes far more or less often than the recorded number :math:`C_r`, are dropped.
 
 Recordings without external input only.
 
@@ -65,7 +65,7 @@ class CompetingPosterior:
     Attributes:
         samples: Parameters :math:`(S, P)`, equally likely.
         accepted: Part of the proposals that simulations accepted in the later half of the rounds.
-        switching: Part of the circuits in which both populations led when simulated as long as the recording.
+        switching: Part of the circuits that took turns like the recorded ones when simulated for as long.
         seconds: Processor time.
     """
 
@@ -139,10 +139,12 @@ def competing_posterior(
                 kept.append(x.copy())
             bar.update()
         last = np.concatenate(kept)
-        turns = _takes_turns(circuit, last, duration, int(rng.integers(2**62)))
+        turns = _takes_turns(circuit, last, observed.changes, duration, int(rng.integers(2**62)))
         bar.update()
     if not turns.any():
-        raise InputError(f"none of {len(last)} circuits switched in {duration:g} ms: take the amortized posterior")
+        raise InputError(
+            f"none of {len(last)} circuits takes turns as often in {duration:g} ms: take the amortized posterior"
+        )
     drawn = np.resize(rng.permutation(np.flatnonzero(turns)), samples)
     spent = time.process_time() - begin
     return CompetingPosterior(last[drawn], float(np.mean(accepted)), float(turns.mean()), spent)
@@ -204,10 +206,11 @@ def _simulated(observed: StateRates, states: FiniteStates, own: FloatArray) -> F
     return np.where(states.held, observed.log_likelihood(np.nan_to_num(states.rates), own), -np.inf)
 
 
-def _takes_turns(circuit: Circuit, theta: FloatArray, duration: float, seed: int) -> NDArray[np.bool_]:
-    """Whether both populations lead for long enough in a simulation without pushes (n,)."""
+def _takes_turns(circuit: Circuit, theta: FloatArray, changes: int, duration: float, seed: int) -> NDArray[np.bool_]:
+    """Whether both populations lead for long enough, in about as many turns, in a simulation without pushes (n,)."""
     silence = np.zeros((1, len(circuit.names), round(duration / DT)))
     network = MicroscopicNetwork(circuit, recorded=1, burn_in=SETTLED)
-    states = [dominance(rates, DT) for rates in network.simulate(theta, silence, DT, seed)["latent/rates"]]
-    shorter = np.array([min(np.count_nonzero(state == s) for s in (0, 1)) for state in states])
-    return shorter * DT >= SHORTEST
+    states = np.array([dominance(rates, DT) for rates in network.simulate(theta, silence, DT, seed)["latent/rates"]])
+    both = np.minimum(states.sum(1), (1 - states).sum(1)) * DT >= SHORTEST
+    off = np.abs(np.count_nonzero(np.diff(states, axis=1), axis=1) - changes)
+    return both & (off <= max(1.0, np.sqrt(changes)))

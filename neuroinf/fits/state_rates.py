@@ -36,11 +36,13 @@ class StateRates:
         rates: Of the recorded neurons :math:`(2, M)`, Hz.
         sd: Of these as estimates of the populations' rates in the recorded time :math:`(2, M)`, Hz.
         times: How long either leads :math:`(2,)`, ms.
+        changes: Number of changes of the leader.
     """
 
     rates: FloatArray
     sd: FloatArray
     times: FloatArray
+    changes: int
 
     def log_likelihood(self, found: FloatArray, sd: FloatArray) -> FloatArray:
         """Up to a constant, of rates :math:`(n, 2, M)` that have an error of their own :math:`(2, M)`: (n,)."""
@@ -86,7 +88,7 @@ def state_rates(recording: NetworkRecording, activity: FloatArray, dt: float) ->
     exposed = times[:, None] / 1000 * number
     counts += 0.5
     variance = irregular * counts + visits[:, None] * number / 6
-    return StateRates(counts / exposed, np.sqrt(variance) / exposed, times)
+    return StateRates(counts / exposed, np.sqrt(variance) / exposed, times, int(np.count_nonzero(np.diff(states))))
 
 
 def _irregularity(intervals: list[FloatArray]) -> float:

@@ -59,10 +59,11 @@ def test_times_in_either_state_are_told() -> None:
     found = state_rates(recording(4.0, np.random.default_rng(0)), activity(), DT)
     # who leads is told from a mean over 200 ms, once it is 6 of 14 Hz over the middle: within 100 ms of each of 3 changes
     assert found.times == pytest.approx([20_000.0, 20_000.0], abs=300.0)
+    assert found.changes == 3
 
 
 def test_the_likelihood_is_highest_at_the_recorded_rates_and_widens_with_an_error() -> None:
-    observed = StateRates(np.full((2, 3), 10.0), np.ones((2, 3)), np.full(2, 5000.0))
+    observed = StateRates(np.full((2, 3), 10.0), np.ones((2, 3)), np.full(2, 5000.0), 1)
     rates = np.array([np.full((2, 3), 10.0), np.full((2, 3), 11.0)])
     none, other = np.zeros((2, 3)), np.ones((2, 3))
     assert observed.log_likelihood(rates, none) == pytest.approx([0.0, -3.0])
