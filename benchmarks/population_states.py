@@ -1,7 +1,7 @@
 """Of circuits inferred from a window in which two populations take turns, how many do so themselves?
 
     python benchmarks/population_states.py [--checkpoint checkpoints/neulvm.ckpt] [--windows 6] [--samples 20]
-        [--output FILE]
+        [--seed 20221] [--output FILE]
 
 Windows of 10 s of networks at the published parameters, three neurons of each population, in which the leader changes and
 either leads for a second at least. Draws of each posterior are simulated microscopically for 100 s. "Like the truth": the leader
@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from neuroinf.errors import InputError
 from neuroinf.evaluation.mesoscopic_predictive import free_runs, microscopic, pooled_levels
-from neuroinf.evaluation.mesoscopic_windows import Window, windows
+from neuroinf.evaluation.mesoscopic_windows import FIRST_SEED, Window, windows
 from neuroinf.evaluation.population_statistics import dominance
 from neuroinf.fits.competing_posterior import competing_posterior
 from neuroinf.fits.state_rates import state_rates
@@ -50,11 +50,11 @@ def line(*parts: str) -> None:
     print(f"{parts[0]:<16}{parts[1]:<24}" + "".join(f"{part:>16}" for part in parts[2:]), flush=True)
 
 
-def chosen(circuit: Any, number: int) -> list[Window]:
+def chosen(circuit: Any, number: int, seed: int) -> list[Window]:
     """The first windows in which either population leads for a second."""
     found, networks = [], 1
     while len(found) < number:
-        found = [w for w in windows(circuit, 10 * networks, networks) if _both(w)]
+        found = [w for w in windows(circuit, 10 * networks, networks, seed=seed) if _both(w)]
         networks += 1
     return found[:number]
 
@@ -70,6 +70,9 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, default=Path("checkpoints/neulvm.ckpt"))
     parser.add_argument("--windows", type=int, default=6)
     parser.add_argument("--samples", type=int, default=20)
+    parser.add_argument(
+        "--seed", type=int, default=FIRST_SEED, help="of the first network: another gives other windows"
+    )
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -93,7 +96,7 @@ def main() -> None:
         "seconds",
     )
     scores: dict[str, list[list[float]]] = {}
-    for k, window in enumerate(chosen(circuit, options.windows)):
+    for k, window in enumerate(chosen(circuit, options.windows, options.seed)):
         begin = time.process_time()
         posterior, activity = infer_population(model, window.scored)
         amortized, seconds = posterior.sample(DRAWS, seed=k), time.process_time() - begin
