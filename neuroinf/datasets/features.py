@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, cast
@@ -41,6 +42,7 @@ class FeatureFile:
         found = open_memmap(path, mode="r")
         self.shape, self._begin = found.shape, found.offset
         self._file = path.open("rb" if mode == "r" else "r+b", buffering=0)
+        weakref.finalize(self, self._file.close)
 
     def read(self, view: int, places: NDArray[np.int64]) -> NDArray[np.float32]:
         """Rows (k, F) of a view."""

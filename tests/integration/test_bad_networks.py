@@ -133,7 +133,10 @@ CASES: dict[str, tuple[Make, tuple[str, ...]]] = {
     "steps without number": (arrays(dt=np.nan), ("spikes.npz", "dt", "above 0 ms", "found nan")),
     "two of one name": (two_of_one_name, ("two recordings have one name",)),
     "sweeps of a cell": (arrays("--sweeps", "0"), ("reads populations", "--sweeps")),
-    "refinement": (arrays("--refine"), ("reads populations", "--refine")),
+    "refinement of a recording with input": (
+        arrays("--refine", input=np.ones((3, 1000))),
+        ("spikes.npz", "expected no external input", "take the amortized posterior"),
+    ),
     # configurations
     "misspelt key of the circuit": (config(**{f"{CIRCUIT}__synapses": 3.0}), ("bad.yaml", "synapses")),
     "sizes of two populations": (
