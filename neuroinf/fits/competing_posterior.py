@@ -19,9 +19,6 @@ over :math:`\tau` within a state, which R and the recorded time :math:`T_s` both
    the leader changes far more or less often than the recorded number :math:`C_r`, are dropped.
 
 Recordings without external input only.
-
-Source:
-    Delayed acceptance: Christen and Fox 2005, Markov chain Monte Carlo using an approximation, J Comput Graph Stat 14:795.
 """
 
 from __future__ import annotations
@@ -36,7 +33,7 @@ from tqdm import tqdm
 
 from neuroinf.errors import InputError
 from neuroinf.evaluation.population_statistics import dominance
-from neuroinf.fits.difference_chains import moved
+from neuroinf.fits.difference_chains import moved, taken
 from neuroinf.fits.finite_states import BLOCK, HELD, LEAD, SETTLING, FiniteStates, finite_states
 from neuroinf.fits.state_rates import SHORTEST, StateRates
 from neuroinf.priors import Prior
@@ -126,15 +123,13 @@ def competing_posterior(
             proposed, after = moved(surrogate, x, before, archive, width, STEPS, rng)
             states = finite_states(circuit, proposed, int(rng.integers(2**62)))
             new = _simulated(observed, states, own)
-            # what the chains began with may have two states by chance alone: anything that has them by both replaces it
-            ratio = np.where(np.isfinite(before), new - value - (after - before), 0.0)
-            taken = np.isfinite(new) & (np.log(rng.random(len(x))) < ratio)
-            x[taken], value[taken] = proposed[taken], new[taken]
+            good = taken(value, new, before, after, rng)
+            x[good], value[good] = proposed[good], new[good]
             archive = np.concatenate([archive, x])[-ARCHIVE:]
             if k < rounds // 2:
                 surrogate.correct(proposed, states)
             else:
-                accepted.append(taken.mean())
+                accepted.append(good.mean())
             if k in (rounds - 1, rounds - 1 - rounds // 3):
                 kept.append(x.copy())
             bar.update()

@@ -1,7 +1,10 @@
 """Markov chains in parallel whose steps are differences of archived states, so that nothing of them has to be tuned.
 
+Where a density is expensive, chains of a cheap one propose, and the expensive one decides (delayed acceptance).
+
 Source:
-    ter Braak and Vrugt 2008, Differential evolution Markov chain with snooker updater and fewer chains, Stat Comput 18:435.
+    ter Braak and Vrugt 2008, Differential evolution Markov chain with snooker updater and fewer chains, Stat Comput 18:435;
+    Christen and Fox 2005, Markov chain Monte Carlo using an approximation, J Comput Graph Stat 14:795.
 """
 
 from __future__ import annotations
@@ -51,3 +54,19 @@ def moved(
         better = np.log(rng.random(n)) + np.maximum(value, -1e300) < new
         x[better], value[better] = proposed[better], new[better]
     return x, value
+
+
+def taken(
+    value: FloatArray, new: FloatArray, before: FloatArray, after: FloatArray, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    r"""Which of n proposals, made by chains of a cheap density q, the expensive density p takes.
+
+    .. math:: \min\Big(1, \frac{p(y)\, q(x)}{p(x)\, q(y)}\Big)
+
+    Args:
+        value, new: :math:`\ln p` of the states and of the proposals (n,), each up to the same constant; -inf is not taken.
+        before, after: :math:`\ln q` of them (n,). From -inf, where chains did not belong, all that p allows is taken.
+        rng: For the decisions.
+    """
+    ratio = np.where(np.isfinite(before), new - value - (after - before), 0.0)
+    return np.isfinite(new) & (np.log(rng.random(len(new))) < ratio)

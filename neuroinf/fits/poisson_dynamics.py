@@ -17,7 +17,7 @@ Source:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,10 +26,10 @@ from numpy.typing import NDArray
 from neuroinf.datasets.populations import PopulationData
 from neuroinf.errors import InputError
 from neuroinf.fits.laplace_smoother import Smoothed, laplace_smoothed
-from neuroinf.fits.latent_model import LatentEstimate, Mask, Matrix, sequence_and_mask
+from neuroinf.fits.latent_model import LatentEstimate, Mask, sequence_and_mask
 from neuroinf.fits.latent_readout import LOG_RATE_LIMIT, PRIOR_SD, Readout
-from neuroinf.fits.linear_dynamics import LinearSystem, standardised
-from neuroinf.fits.linear_latents import damped, fit_fa, linear_forecast
+from neuroinf.fits.linear_dynamics import LinearDynamicalLatents, LinearSystem, standardised
+from neuroinf.fits.linear_latents import damped, fit_fa
 
 FloatArray = NDArray[np.float64]
 
@@ -38,8 +38,7 @@ STEPS, TOLERANCE, READOUT_STEPS, HALVINGS = 100, 1e-5, 2, 12
 LEAST_EIGENVALUE = 0.01  # of Q at the start
 
 
-@dataclass(frozen=True)
-class PoissonDynamicalLatents:
+class PoissonDynamicalLatents(LinearDynamicalLatents):
     """A fitted system.
 
     Attributes:
@@ -48,15 +47,6 @@ class PoissonDynamicalLatents:
         log_likelihood: Laplace's approximation of that of the training data, nats per bin, after each step of the fit.
     """
 
-    system: LinearSystem
-    readout: Readout
-    log_likelihood: tuple[float, ...] = ()
-
-    @property
-    def dimension(self) -> int:
-        """D."""
-        return len(self.system.transition)
-
     def infer(self, activity: NDArray[Any], observed: Mask | None = None) -> LatentEstimate:
         """The latents of one sequence of counts; see :class:`~neuroinf.fits.latent_model.LatentModel`."""
         values, seen = sequence_and_mask(activity, observed, len(self.system.loadings))
@@ -64,14 +54,6 @@ class PoissonDynamicalLatents:
         sd = np.sqrt(np.diagonal(found.covariance, axis1=1, axis2=2))
         rates, rate_sd = self.readout.moments(found.mean, found.covariance)
         return LatentEstimate(found.mean.astype(np.float32), sd.astype(np.float32), rates, rate_sd)
-
-    def forecast(self, factors: NDArray[Any], steps: int) -> Matrix:
-        """:math:`A^s z` (n, steps, D)."""
-        return linear_forecast(self.system.transition, factors, steps)
-
-    def rates_of(self, factors: NDArray[Any]) -> Matrix:
-        """Expected activity (..., K)."""
-        return self.readout.rates(factors)
 
 
 def fit_poisson_lds(data: PopulationData, dimension: int) -> PoissonDynamicalLatents:

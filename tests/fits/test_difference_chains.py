@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from neuroinf.fits.difference_chains import moved
+from neuroinf.fits.difference_chains import moved, taken
 
 MEAN = np.array([1.0, -2.0, 0.5])
 # two very unlike widths, correlated by 0.9
@@ -41,3 +41,31 @@ def test_chains_outside_take_what_they_find_and_never_leave_it() -> None:
     assert (value == inside(found)).all()
     began = np.isfinite(inside(start))
     assert np.isfinite(value[began]).all() and np.isfinite(value).mean() > 0.95
+
+
+def test_a_cheap_density_proposes_and_the_other_one_decides() -> None:
+    def cheap(theta: np.ndarray) -> np.ndarray:
+        return -0.5 * np.square(theta / 2.0).sum(1)
+
+    def true(theta: np.ndarray) -> np.ndarray:
+        return -0.5 * np.square(theta - 1.0).sum(1)
+
+    rng, n = np.random.default_rng(4), 2000
+    x = rng.normal(0, 2, (n, 2))
+    archive, value = x.copy(), true(x)
+    for _ in range(30):
+        before = cheap(x)
+        proposed, after = moved(cheap, x, before, archive, np.full(2, 10.0), 10, rng)
+        new = true(proposed)
+        good = taken(value, new, before, after, rng)
+        x[good], value[good] = proposed[good], new[good]
+    # mean 1 and variance 1, not the cheap density's 0 and 4: of 2,000 independent chains
+    assert (np.abs(x.mean(0) - 1) < 4.5 / np.sqrt(n)).all()
+    assert (np.abs(x.var(0) - 1) < 4.5 * np.sqrt(2 / n)).all()
+
+
+def test_what_the_other_density_forbids_is_not_taken() -> None:
+    rng, four = np.random.default_rng(5), np.zeros(4)
+    value, new = np.array([0.0, -np.inf, -np.inf, -5.0]), np.array([-np.inf, -50.0, -np.inf, -50.0])
+    before = np.array([0.0, 0.0, 0.0, -np.inf])
+    assert taken(value, new, before, four, rng).tolist() == [False, True, False, True]

@@ -55,6 +55,21 @@ def test_rates_are_right_and_as_well_known_as_is_said(shape: float) -> None:
         assert (np.square(errors / poisson).mean(0) < 0.5 * low).all()
 
 
+def test_intervals_across_a_change_say_nothing_of_a_neuron() -> None:
+    # regular neurons, and a change every 2.5 s between 20 Hz and one: the last interval of a population that hardly fires ends when
+    # it leads, ten times as long as the others there
+    rates = np.empty((3, round(1000 * SECONDS / DT)))
+    leads = (np.arange(rates.shape[1]) // round(2500 / DT)) % 2 == 0
+    rates[0], rates[1], rates[2] = np.where(leads, LEADING, 1.0), np.where(leads, 1.0, LEADING), REST
+    rng = np.random.default_rng(6)
+    trains = [train(row, 1e6, rng) for row in rates for _ in range(NEURONS)]
+    found = state_rates(NetworkRecording(tuple(trains), np.repeat([0, 1, 2], NEURONS), 1000 * SECONDS), rates, DT)
+    # what is left is a sixth for each neuron and visit
+    left = np.sqrt((found.changes + 1) / 2 * NEURONS / 6) / (NEURONS * SECONDS / 2)
+    assert found.changes == 15
+    assert found.sd.diagonal() == pytest.approx([left, left], rel=0.25)
+
+
 def test_times_in_either_state_are_told() -> None:
     found = state_rates(recording(4.0, np.random.default_rng(0)), activity(), DT)
     # who leads is told from a mean over 200 ms, once it is 6 of 14 Hz over the middle: within 100 ms of each of 3 changes
