@@ -2,35 +2,19 @@
 
 import numpy as np
 import pytest
+from linear_systems import D, K, latents, system
 from scipy.stats import multivariate_normal
 from statsmodels.tsa.statespace.mlemodel import MLEModel
 
 from neuroinf.datasets.populations import population
 from neuroinf.fits.linear_dynamics import LinearSystem, fit_lds, log_likelihood, smoothed, standardised, step
 
-T, K, D = 9, 6, 2
-
-
-def system(seed: int = 0, neurons: int = K, dimension: int = D) -> LinearSystem:
-    rng = np.random.default_rng(seed)
-    q = np.linalg.qr(rng.standard_normal((dimension, dimension)))[0]
-    root = rng.standard_normal((dimension, dimension))
-    return LinearSystem(
-        0.9 * q,
-        0.3 * np.eye(dimension) + 0.1 * root @ root.T,
-        np.eye(dimension) + 0.2 * root @ root.T,
-        rng.standard_normal((neurons, dimension)),
-        rng.standard_normal(neurons),
-        rng.uniform(0.3, 1.0, neurons),
-    )
+T = 9
 
 
 def drawn(s: LinearSystem, bins: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
-    z = np.empty((bins, len(s.transition)))
-    z[0] = rng.multivariate_normal(np.zeros(len(s.transition)), s.initial)
-    for t in range(1, bins):
-        z[t] = s.transition @ z[t - 1] + rng.multivariate_normal(np.zeros(len(s.transition)), s.noise)
+    z = latents(s, bins, rng)
     return z, s.offset + z @ s.loadings.T + np.sqrt(s.private) * rng.standard_normal((bins, len(s.private)))
 
 

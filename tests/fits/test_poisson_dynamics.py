@@ -1,7 +1,11 @@
 """A linear system of counts: its smoother against dense matrices and against integration, its fit against the Gaussian one."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from linear_systems import D, K, latents
+from linear_systems import system as gaussian_system
 from scipy import integrate, stats
 from scipy.special import gammaln
 
@@ -12,30 +16,18 @@ from neuroinf.fits.laplace_smoother import laplace_smoothed
 from neuroinf.fits.linear_dynamics import LinearSystem, fit_lds, standardised
 from neuroinf.fits.poisson_dynamics import PoissonDynamicalLatents, fit_poisson_lds, maximised
 
-K, D = 6, 2
 LENGTHS = (7, 1, 5)
 
 
 def system(seed: int = 0, neurons: int = K, dimension: int = D) -> LinearSystem:
-    rng = np.random.default_rng(seed)
-    q = np.linalg.qr(rng.standard_normal((dimension, dimension)))[0]
-    root = rng.standard_normal((dimension, dimension))
-    return LinearSystem(
-        0.9 * q,
-        0.3 * np.eye(dimension) + 0.1 * root @ root.T,
-        np.eye(dimension) + 0.2 * root @ root.T,
-        0.7 * rng.standard_normal((neurons, dimension)),
-        0.5 * rng.standard_normal(neurons),
-        np.ones(neurons),
-    )
+    """With rates that counts can have."""
+    s = gaussian_system(seed, neurons, dimension)
+    return replace(s, loadings=0.7 * s.loadings, offset=0.5 * s.offset, private=np.ones(neurons))
 
 
 def drawn(s: LinearSystem, bins: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
-    z = np.empty((bins, len(s.transition)))
-    z[0] = rng.multivariate_normal(np.zeros(len(s.transition)), s.initial)
-    for t in range(1, bins):
-        z[t] = s.transition @ z[t - 1] + rng.multivariate_normal(np.zeros(len(s.transition)), s.noise)
+    z = latents(s, bins, rng)
     return z, rng.poisson(np.exp(s.offset + z @ s.loadings.T)).astype(float)
 
 
